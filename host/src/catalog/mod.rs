@@ -1,0 +1,1 @@
+//! The plugins found, and why some are not usable.

@@ -1,0 +1,1 @@
+//! What CKAN said, read from a body.

@@ -1,0 +1,19 @@
+//! The one connection to CKAN, and the only place that knows the token.
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+use url::Url;
+
+/// How to reach CKAN.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The portal, as in `https://data.example`; `None` if no worker is to use it.
+    pub site_url: Option<Url>,
+    /// The API token; `None` for anonymous access.
+    pub api_key: Option<SecretString>,
+    /// The header that carries the token; CKAN's own `apitoken_header_name`.
+    pub token_header: String,
+    /// How long one call may take.
+    pub timeout: Duration,
+}
