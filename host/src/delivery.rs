@@ -1,5 +1,8 @@
-//! One message handed to us, and the right to settle it.
+//! One message handed to us, the right to settle it, and what is kept of it when it failed for good.
 
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -7,18 +10,41 @@ use bytes::Bytes;
 /// One message handed to us by a [`Source`](crate::source::Source), not yet settled.
 #[derive(Debug)]
 pub struct Delivery {
-    /// Names it in logs and in what it leads to: the publisher's message id, else one of our own.
-    pub id: Box<str>,
+    /// Names it in logs and in what it leads to.
+    pub id: DeliveryId,
     /// The message, byte for byte as it was published.
     pub body: Bytes,
-    /// Which attempt this is, from 1.
-    pub attempt: u32,
+    /// How often it was tried before; 0 for a fresh one.
+    pub attempts_before: u32,
     /// The one worker it is addressed to; `None` for all.
     pub only: Option<Box<str>>,
     /// Whether it may have been delivered before.
     pub redelivered: bool,
     /// The right to settle it.
     pub receipt: Receipt,
+    /// What its source wants back with a dead letter: the properties it was published with.
+    pub origin: Option<Origin>,
+}
+
+/// What a source knows of a message beside its body, for nobody but that source.
+pub type Origin = Arc<dyn Any + Send + Sync>;
+
+/// The name of a delivery: the publisher's message id, or the source's number for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeliveryId {
+    /// The publisher's message id.
+    Named(Box<str>),
+    /// The session and the number in it.
+    Numbered(u64, u64),
+}
+
+impl fmt::Display for DeliveryId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Named(id) => formatter.write_str(id),
+            Self::Numbered(session, number) => write!(formatter, "{session}-{number}"),
+        }
+    }
 }
 
 /// The right to settle a delivery, once: neither `Clone` nor `Copy`.
@@ -34,19 +60,21 @@ pub struct Receipt {
 #[derive(Debug, Clone)]
 pub struct DeadLetter {
     /// The delivery it was.
-    pub delivery_id: String,
-    /// The worker that gave up on it; `None` if no worker could even start, as with a malformed body.
-    pub worker: Option<String>,
+    pub delivery: DeliveryId,
+    /// The worker that gave up on it; `None` if none could even start, as with a malformed body.
+    pub worker: Option<Box<str>>,
     /// Why it is dead.
     pub reason: DeadReason,
     /// The last error, for people.
     pub error: String,
     /// How often it was tried.
     pub attempts: u32,
-    /// When it was first taken.
-    pub first_seen: SystemTime,
+    /// When it was taken.
+    pub taken: SystemTime,
     /// The message, byte for byte as it was published.
     pub body: Bytes,
+    /// What its source knows beside the body.
+    pub origin: Option<Origin>,
 }
 
 /// Why a notification is dead.
@@ -58,6 +86,10 @@ pub enum DeadReason {
     Permanent,
     /// It was tried as often as is allowed.
     AttemptsExhausted,
+    /// The worker panicked, at the last attempt too.
+    Panicked,
+    /// The worker outlived its deadline, at the last attempt too.
+    TimedOut,
 }
 
 impl DeadReason {
@@ -67,6 +99,8 @@ impl DeadReason {
             Self::Malformed => "malformed",
             Self::Permanent => "permanent",
             Self::AttemptsExhausted => "attempts_exhausted",
+            Self::Panicked => "panicked",
+            Self::TimedOut => "timed_out",
         }
     }
 }

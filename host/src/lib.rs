@@ -3,6 +3,19 @@
 //! The modules stand here top to bottom; each uses only what stands below it. `ARCHITECTURE.md` draws the map and
 //! walks one message through it.
 
+pub mod dispatch;
+mod pool;
+
+mod process;
+
+mod desk;
+mod task;
+
+mod execute;
+mod lanes;
+
+pub mod subscription;
+
 pub mod config;
 
 pub mod source;

@@ -1,8 +1,11 @@
 //! What is told of the work: to whoever embeds the host, and to the log.
 
+use std::fmt;
 use std::time::Duration;
 
 use ckan_worker_plugin::Level;
+
+use crate::delivery::DeliveryId;
 
 /// Is told what happens. Called from the threads that work: be quick.
 pub trait Observer: Send + Sync {
@@ -23,14 +26,14 @@ pub struct RunEnded<'a> {
     /// The worker.
     pub worker: &'a str,
     /// The delivery.
-    pub delivery: &'a str,
+    pub delivery: &'a DeliveryId,
     /// The class of what changed.
     pub routing_key: &'a str,
     /// What happened to it.
     pub operation: &'a str,
     /// Its id, if it has one.
     pub entity_id: Option<&'a str>,
-    /// `done`, `skipped` or `dead`.
+    /// `done`, `skipped`, `dead` or `interrupted`.
     pub outcome: &'static str,
     /// Why it was skipped, or the error.
     pub message: &'a str,
@@ -53,4 +56,51 @@ pub struct LogLine<'a> {
     pub message: &'a str,
     /// Named texts beside it.
     pub fields: &'a [(&'a str, &'a str)],
+}
+
+/// Writes the one line about a run, at its end.
+pub fn log_run(run: &RunEnded<'_>) {
+    let RunEnded { worker, delivery, routing_key, operation, entity_id, outcome, message, attempts, duration } = *run;
+    let (entity, duration_ms) = (entity_id.unwrap_or("without id"), duration.as_millis());
+    match outcome {
+        "dead" => tracing::warn!(
+            worker, %delivery, outcome, attempts, duration_ms,
+            "{worker} gave up on {routing_key} {operation} {entity}: {message}"
+        ),
+        "interrupted" => tracing::info!(
+            worker, %delivery, outcome, attempts, duration_ms,
+            "{worker} was interrupted in {routing_key} {operation} {entity}; it comes back"
+        ),
+        _ => tracing::debug!(
+            worker, %delivery, outcome, attempts, duration_ms,
+            "{worker} {outcome} {routing_key} {operation} {entity} {message}"
+        ),
+    }
+}
+
+/// Writes a worker's line to the host's own log, with the worker and the delivery beside it.
+pub fn log(line: &LogLine<'_>) {
+    let LogLine { worker, delivery, message, .. } = *line;
+    let fields = Fields(line.fields);
+    match line.level {
+        Level::Error => tracing::error!(target: "worker", worker, delivery, %fields, "{message}"),
+        Level::Warn => tracing::warn!(target: "worker", worker, delivery, %fields, "{message}"),
+        Level::Info => tracing::info!(target: "worker", worker, delivery, %fields, "{message}"),
+        Level::Debug => tracing::debug!(target: "worker", worker, delivery, %fields, "{message}"),
+        Level::Trace => tracing::trace!(target: "worker", worker, delivery, %fields, "{message}"),
+    }
+}
+
+struct Fields<'a>(&'a [(&'a str, &'a str)]);
+
+impl fmt::Display for Fields<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (key, value)) in self.0.iter().enumerate() {
+            if index > 0 {
+                formatter.write_str(" ")?;
+            }
+            write!(formatter, "{key}={value:?}")?;
+        }
+        Ok(())
+    }
 }

@@ -1,1 +1,2 @@
 //! The plugins found, and why some are not usable.
+pub mod load;

@@ -2,6 +2,7 @@
 
 pub mod ckan;
 pub mod fetch;
+pub mod ffi;
 
 use std::time::Duration;
 

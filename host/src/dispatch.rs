@@ -1,0 +1,371 @@
+//! One message's way, seen from the one who owns it: take, hand to the threads, hear how it ended, settle.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime};
+
+use slab::Slab;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+
+use crate::delivery::{DeadLetter, DeadReason, Delivery, Receipt};
+use crate::desk::Board;
+use crate::lanes::Lanes;
+use crate::notification::{self, Malformed};
+use crate::pool::{Overdue, Pool};
+use crate::services::ffi::Services;
+use crate::source::{Letters, Source, SourceError};
+use crate::subscription::Member;
+use crate::task::{Event, Job, Task};
+
+/// How often overdue runs and waiting work are looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// How often an empty queue is asked whether it is still empty, when that is what is waited for.
+const ASK_EVERY: Duration = Duration::from_millis(200);
+
+/// How long to wait before a dead letter that could not be kept is tried again.
+const KEEP_AGAIN: Duration = Duration::from_secs(1);
+
+/// How work is to be done.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// How many threads work at once.
+    pub concurrency: usize,
+    /// How many deliveries may be in hand, unsettled.
+    pub in_hand_max: usize,
+    /// How long a run may go on after its deadline before it is given up.
+    pub grace: Duration,
+    /// How long work in hand may take once the host is to stop.
+    pub drain: Duration,
+    /// The longest body that is read, in bytes.
+    pub body_bytes_max: usize,
+    /// Stop once the queue is empty.
+    pub until_empty: bool,
+}
+
+/// Why the work stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum DispatchError {
+    /// The queue cannot be consumed.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The system gives no threads.
+    #[error("no thread to run workers on: {0}")]
+    Threads(#[source] io::Error),
+    /// As many threads as may work at once are stuck in runs that outlived their deadline.
+    #[error("{0} runs outlived their deadline and cannot be stopped; only a restart gets their threads back")]
+    AllStuck(usize),
+}
+
+/// What was done until the work stopped.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Summary {
+    /// Deliveries that were settled.
+    pub settled: u64,
+    /// Deliveries that were given back.
+    pub released: u64,
+    /// Dead letters that were kept.
+    pub dead: u64,
+    /// Runs that were still going when the time to stop was over.
+    pub left_running: usize,
+}
+
+/// Takes deliveries, hands them to the threads, settles them. Owns everything about a delivery but its run.
+pub struct Dispatcher {
+    source: Box<dyn Source>,
+    letters: Arc<dyn Letters>,
+    settings: Settings,
+    members: Arc<[Member]>,
+    board: Arc<Board>,
+    pool: Pool,
+    lanes: Lanes<Job>,
+    in_hand: Slab<InHand>,
+    keeping: JoinSet<(usize, bool)>,
+    settled: Vec<Receipt>,
+    released: Vec<Receipt>,
+    give_up: watch::Sender<bool>,
+    summary: Summary,
+}
+
+/// A delivery that is not yet settled.
+struct InHand {
+    receipt: Receipt,
+    /// Dead letters that are on their way to be kept.
+    letters: usize,
+    /// All workers are through with it.
+    is_over: bool,
+    /// It is to come back.
+    is_unsettled: bool,
+}
+
+impl Dispatcher {
+    /// Puts the parts together. `give_up` becomes `true` when runs are to be broken off.
+    pub fn new(
+        source: Box<dyn Source>,
+        members: Arc<[Member]>,
+        services: Arc<Services>,
+        give_up: watch::Sender<bool>,
+        settings: Settings,
+    ) -> Self {
+        assert!(!members.is_empty(), "at least one worker takes part");
+        let board = Arc::new(Board::new());
+        let pool =
+            Pool::new(Arc::clone(&members), services, Arc::clone(&board), settings.concurrency, settings.grace);
+        Self {
+            letters: source.letters(),
+            source,
+            settings,
+            members,
+            board,
+            pool,
+            lanes: Lanes::default(),
+            in_hand: Slab::new(),
+            keeping: JoinSet::new(),
+            settled: Vec::new(),
+            released: Vec::new(),
+            give_up,
+            summary: Summary::default(),
+        }
+    }
+
+    /// Works until `stop` becomes `true` or, if that was asked for, the queue is empty.
+    ///
+    /// # Errors
+    /// The queue cannot be consumed, or no thread can work. What is in hand is finished or given back first.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<Summary, DispatchError> {
+        let stopped = self.work(&mut stop).await;
+        self.finish().await;
+        stopped.map(|()| self.summary)
+    }
+
+    async fn work(&mut self, stop: &mut watch::Receiver<bool>) -> Result<(), DispatchError> {
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ask = tokio::time::interval(ASK_EVERY);
+        ask.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let board = Arc::clone(&self.board);
+        loop {
+            let room = self.settings.in_hand_max.saturating_sub(self.in_hand.len());
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stopping| *stopping) => return Ok(()),
+                () = board.ready.notified() => {}
+                Some(kept) = self.keeping.join_next() => self.letter_ended(kept),
+                batch = self.source.next(room), if room > 0 => self.take(batch?)?,
+                _ = look.tick(), if !self.in_hand.is_empty() => self.look_after()?,
+                _ = ask.tick(), if self.settings.until_empty && self.in_hand.is_empty() => {
+                    if self.source.depth().await? == 0 {
+                        return Ok(());
+                    }
+                }
+            }
+            self.hear()?;
+            self.settle();
+        }
+    }
+
+    /// Takes a batch: what is malformed dies, the rest goes to the threads, each dataset in order.
+    fn take(&mut self, batch: Vec<Delivery>) -> Result<(), DispatchError> {
+        let taken = SystemTime::now();
+        let mut jobs = Vec::with_capacity(batch.len());
+        for delivery in batch {
+            match notification::parse(&delivery.body, self.settings.body_bytes_max) {
+                Ok(notification) => {
+                    let lane = notification.lane();
+                    let ticket = self.in_hand.insert(InHand::new(delivery.receipt));
+                    let job = Job {
+                        ticket,
+                        notification,
+                        delivery: delivery.id,
+                        attempts_before: delivery.attempts_before,
+                        only: delivery.only,
+                        redelivered: delivery.redelivered,
+                        taken,
+                        origin: delivery.origin,
+                    };
+                    jobs.push((lane, job));
+                }
+                Err(malformed) => self.take_malformed(delivery, &malformed, taken),
+            }
+        }
+        let groups = self.lanes.enter(jobs);
+        self.start(groups)
+    }
+
+    fn take_malformed(&mut self, delivery: Delivery, malformed: &Malformed, taken: SystemTime) {
+        tracing::warn!(delivery = %delivery.id, outcome = "dead", "not a notification: {malformed}");
+        let ticket = self.in_hand.insert(InHand { is_over: true, ..InHand::new(delivery.receipt) });
+        let letter = DeadLetter {
+            delivery: delivery.id,
+            worker: None,
+            reason: DeadReason::Malformed,
+            error: malformed.to_string(),
+            attempts: delivery.attempts_before,
+            taken,
+            body: delivery.body,
+            origin: delivery.origin,
+        };
+        self.keep(ticket, letter);
+    }
+
+    fn start(&mut self, groups: Vec<(Option<u64>, Vec<Job>)>) -> Result<(), DispatchError> {
+        let tasks = groups.into_iter().map(|(lane, jobs)| Arc::new(Task::new(lane, jobs.into(), 0)));
+        self.pool.submit(tasks).map_err(DispatchError::Threads)
+    }
+
+    /// Hears what the threads have told.
+    fn hear(&mut self) -> Result<(), DispatchError> {
+        let mut groups = Vec::new();
+        while let Some(event) = self.board.events.pop() {
+            match event {
+                Event::Dead(ticket, letter) => self.keep(ticket, *letter),
+                Event::Unsettled(ticket) => self.in_hand[ticket].is_unsettled = true,
+                Event::Over(ticket, lane) => {
+                    let next = lane.and_then(|lane| self.lanes.leave(lane).map(|jobs| (Some(lane), jobs)));
+                    groups.extend(next);
+                    self.over(ticket);
+                }
+            }
+        }
+        if groups.is_empty() { Ok(()) } else { self.start(groups) }
+    }
+
+    fn over(&mut self, ticket: usize) {
+        self.in_hand[ticket].is_over = true;
+        self.close_if_ended(ticket);
+    }
+
+    /// A delivery whose runs have all ended, durably, is settled; one that a run of which did not end comes back.
+    fn close_if_ended(&mut self, ticket: usize) {
+        let delivery = &self.in_hand[ticket];
+        if !delivery.is_over || delivery.letters > 0 {
+            return;
+        }
+        let InHand { receipt, is_unsettled, .. } = self.in_hand.remove(ticket);
+        if is_unsettled { self.released.push(receipt) } else { self.settled.push(receipt) }
+    }
+
+    fn settle(&mut self) {
+        if !self.settled.is_empty() {
+            self.summary.settled += self.settled.len() as u64;
+            self.source.settle(std::mem::take(&mut self.settled));
+        }
+        if !self.released.is_empty() {
+            self.summary.released += self.released.len() as u64;
+            self.source.release(std::mem::take(&mut self.released));
+        }
+    }
+
+    /// Keeps a dead letter, however often that has to be tried; the delivery is not settled before.
+    fn keep(&mut self, ticket: usize, letter: DeadLetter) {
+        self.in_hand[ticket].letters += 1;
+        let (letters, mut give_up) = (Arc::clone(&self.letters), self.give_up.subscribe());
+        self.keeping.spawn(async move {
+            while let Err(error) = letters.keep(&letter).await {
+                tracing::error!(delivery = %letter.delivery, %error, "a dead letter could not be kept; trying again");
+                tokio::select! {
+                    _ = give_up.wait_for(|given_up| *given_up) => return (ticket, false),
+                    () = tokio::time::sleep(KEEP_AGAIN) => {}
+                }
+            }
+            (ticket, true)
+        });
+    }
+
+    fn letter_ended(&mut self, kept: Result<(usize, bool), tokio::task::JoinError>) {
+        // A task that panicked has not said which letter it had: that delivery stays unsettled and comes back.
+        let Ok((ticket, is_kept)) = kept else { return };
+        let delivery = &mut self.in_hand[ticket];
+        delivery.letters -= 1;
+        delivery.is_unsettled |= !is_kept;
+        self.summary.dead += u64::from(is_kept);
+        self.close_if_ended(ticket);
+    }
+
+    /// Gives up runs that outlived their deadline, and brings threads to what waits too long.
+    fn look_after(&mut self) -> Result<(), DispatchError> {
+        for Overdue { task, turn } in self.pool.take_overdue(Instant::now()) {
+            self.give_up_run(&task, turn)?;
+        }
+        if self.pool.stuck() >= self.settings.concurrency {
+            return Err(DispatchError::AllStuck(self.pool.stuck()));
+        }
+        self.pool.look_after().map_err(DispatchError::Threads)
+    }
+
+    /// Ends a run that a stuck thread will not end; another thread goes on behind it.
+    fn give_up_run(&mut self, task: &Arc<Task>, turn: usize) -> Result<(), DispatchError> {
+        let (position, index) = (turn / self.members.len(), turn % self.members.len());
+        let (job, member) = (&task.jobs[position], &self.members[index]);
+        let error = format!(
+            "outlived its deadline of {:?} by more than {:?}; its thread is lost until it comes back",
+            member.deadline, self.settings.grace
+        );
+        tracing::error!(worker = member.worker.name(), delivery = %job.delivery, outcome = "dead", "{error}");
+        let letter = job.letter(member.worker.name(), DeadReason::TimedOut, error, job.attempts_before + 1);
+        let ticket = job.ticket;
+        self.keep(ticket, letter);
+        if index + 1 == self.members.len() {
+            let is_last = position + 1 == task.jobs.len();
+            self.board.events.push(Event::Over(ticket, task.lane.filter(|_| is_last)));
+            if is_last {
+                return Ok(());
+            }
+        }
+        let rest = Arc::new(Task::new(task.lane, Arc::clone(&task.jobs), turn + 1));
+        self.pool.submit([rest]).map_err(DispatchError::Threads)
+    }
+
+    /// Stops: nothing new is started, work in hand has `drain` to end, the rest comes back.
+    async fn finish(&mut self) {
+        self.board.stopping.store(true, Ordering::Release);
+        self.give_back_unstarted();
+        let drained = tokio::time::timeout(self.settings.drain, self.wind_up()).await;
+        if drained.is_err() {
+            tracing::warn!("work in hand did not end within {:?} and is broken off", self.settings.drain);
+            self.give_up.send_replace(true);
+            let _ = tokio::time::timeout(self.settings.grace, self.wind_up()).await;
+        }
+        self.summary.left_running = self.in_hand.len();
+        self.settle();
+    }
+
+    fn give_back_unstarted(&mut self) {
+        let mut tickets: Vec<usize> = self.lanes.drain().into_iter().map(|job| job.ticket).collect();
+        for task in self.pool.drain() {
+            let first = task.turn() / self.members.len();
+            tickets.extend(task.jobs.iter().skip(first).map(|job| job.ticket));
+        }
+        for ticket in tickets {
+            self.in_hand[ticket].is_unsettled = true;
+            self.over(ticket);
+        }
+        self.settle();
+    }
+
+    /// Waits until nothing is in hand any more.
+    async fn wind_up(&mut self) {
+        let board = Arc::clone(&self.board);
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        // Errors are of no interest any more: what cannot be ended comes back.
+        let _ = self.hear();
+        while !self.in_hand.is_empty() {
+            tokio::select! {
+                () = board.ready.notified() => {}
+                Some(kept) = self.keeping.join_next() => self.letter_ended(kept),
+                _ = look.tick() => { let _ = self.look_after(); }
+            }
+            let _ = self.hear();
+            self.settle();
+        }
+    }
+}
+
+impl InHand {
+    fn new(receipt: Receipt) -> Self {
+        Self { receipt, letters: 0, is_over: false, is_unsettled: false }
+    }
+}

@@ -1,0 +1,88 @@
+//! One attempt: calls a worker on one notification and reads how it ended.
+
+use std::fmt::Write as _;
+use std::sync::PoisonError;
+use std::time::Instant;
+
+use ckan_worker_abi as abi;
+
+use crate::catalog::load::LoadedWorker;
+use crate::notification::Notification;
+use crate::retry::Outcome;
+use crate::services::ffi::{Call, Services};
+use crate::subscription::Member;
+
+/// What an attempt is about.
+pub struct Attempt<'a> {
+    /// What CKAN said.
+    pub notification: &'a Notification,
+    /// The delivery's name.
+    pub delivery: &'a str,
+    /// Which attempt this is, from 1.
+    pub number: u32,
+    /// Whether the delivery may have come before.
+    pub redelivered: bool,
+    /// When its time is over.
+    pub deadline: Instant,
+}
+
+/// Runs a worker once, on this thread. A panic in it comes back as an outcome.
+pub fn execute(member: &Member, attempt: &Attempt<'_>, services: &Services) -> Outcome {
+    let _one_at_a_time = member.serial.as_ref().map(|serial| serial.lock().unwrap_or_else(PoisonError::into_inner));
+    let call = Call::new(services, member.worker.name(), Some(attempt.delivery), Some(attempt.deadline));
+    let reply = consume(&member.worker, &call, attempt);
+    outcome(reply, &call, services)
+}
+
+fn consume(worker: &LoadedWorker, call: &Call<'_>, attempt: &Attempt<'_>) -> abi::Reply {
+    let notification = attempt.notification;
+    let attr = |key: &'static str, value| abi::Attr { key: abi::abi_stable::std_types::RStr::from_str(key), value };
+    let entity_id = notification.entity_id();
+    let package_id = notification.package_id();
+    let attrs = [
+        attr("delivery-id", attempt.delivery.into()),
+        attr("entity-id", entity_id.unwrap_or_default().into()),
+        attr("package-id", package_id.unwrap_or_default().into()),
+    ];
+    // What is missing is left out: the array is ordered so that it stands at the end.
+    let known = match (entity_id, package_id) {
+        (Some(_), Some(_)) => &attrs[..],
+        (Some(_), None) => &attrs[..2],
+        (None, _) => &attrs[..1],
+    };
+    let delivery = abi::Delivery {
+        routing_key: notification.routing_key().into(),
+        operation: notification.operation().into(),
+        payload: notification.payload().into(),
+        attrs: known.into(),
+        attempt: attempt.number,
+        flags: if attempt.redelivered { abi::Delivery::REDELIVERED } else { 0 },
+    };
+    worker.consume(call.host(), &delivery)
+}
+
+fn outcome(reply: abi::Reply, call: &Call<'_>, services: &Services) -> Outcome {
+    match reply.status {
+        abi::Status::DONE => Outcome::Done,
+        abi::Status::SKIPPED => Outcome::Skipped(reply.message.into_string().into()),
+        abi::Status::PERMANENT | abi::Status::FATAL => Outcome::Impossible(text(reply)),
+        abi::Status::PANIC => Outcome::Panicked(text(reply)),
+        abi::Status::CANCELLED if *services.give_up.borrow() => Outcome::Interrupted,
+        abi::Status::CANCELLED if call.is_cancelled() => {
+            Outcome::TimedOut("outlived its deadline and gave up when it was told so".to_owned())
+        }
+        // Whatever is not known may pass.
+        _ => Outcome::Failed(text(reply)),
+    }
+}
+
+fn text(reply: abi::Reply) -> String {
+    let mut text = reply.message.into_string();
+    if text.is_empty() {
+        text.push_str("failed without saying why");
+    }
+    if !reply.code.is_empty() {
+        let _ = write!(text, " [{}]", reply.code);
+    }
+    text
+}

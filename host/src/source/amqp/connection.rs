@@ -1,0 +1,75 @@
+//! Connecting to a RabbitMQ, and what its errors mean.
+
+use std::time::Duration;
+
+use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
+use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
+use lapin::{Connection, ConnectionProperties, Error, ErrorKind};
+use secrecy::ExposeSecret as _;
+
+use crate::source::{AmqpAddress, SourceError};
+
+/// A connection that has been silent for twice this long is lost.
+const HEARTBEAT_SECONDS: u16 = 10;
+
+/// How long one try to connect may take.
+const CONNECT_MAX: Duration = Duration::from_secs(15);
+
+/// Connects to the first of the addresses that answers.
+///
+/// # Errors
+/// None answers, or the last that did refuses us.
+pub async fn connect(addresses: &[AmqpAddress], role: &str) -> Result<Connection, SourceError> {
+    let mut last = SourceError::Unusable("no broker is named".to_owned());
+    for address in addresses {
+        match connect_to(address, role).await {
+            Ok(connection) => return Ok(connection),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+async fn connect_to(address: &AmqpAddress, role: &str) -> Result<Connection, SourceError> {
+    let uri = AMQPUri {
+        scheme: if address.tls { AMQPScheme::AMQPS } else { AMQPScheme::AMQP },
+        authority: AMQPAuthority {
+            userinfo: AMQPUserInfo {
+                username: address.user.clone(),
+                password: address.password.expose_secret().to_owned(),
+            },
+            host: address.host.clone(),
+            port: address.port,
+        },
+        vhost: address.virtual_host.clone(),
+        query: AMQPQueryString { heartbeat: Some(HEARTBEAT_SECONDS), ..AMQPQueryString::default() },
+    };
+    // Without lapin's own recovery: after an error on a channel it leaves the consumer pending for ever.
+    let properties = ConnectionProperties::default().with_connection_name(format!("ckan-worker {role}").into());
+    match tokio::time::timeout(CONNECT_MAX, Connection::connect_uri(uri, properties)).await {
+        Ok(Ok(connection)) => Ok(connection),
+        Ok(Err(error)) => Err(failure(&address.to_string(), &error)),
+        Err(_) => Err(SourceError::Unavailable {
+            address: address.to_string(),
+            problem: format!("no answer within {CONNECT_MAX:?}"),
+        }),
+    }
+}
+
+/// What an error of the broker's or of the connection means for us.
+pub fn failure(address: &str, error: &Error) -> SourceError {
+    let address = address.to_owned();
+    if let ErrorKind::ProtocolError(protocol) = error.kind() {
+        let text = protocol.get_message();
+        let refused = matches!(
+            protocol.kind(),
+            AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) | AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED)
+        );
+        if refused {
+            let problem = format!("RabbitMQ refuses: {text}; look at user, password, virtual host and permissions");
+            return SourceError::Refused { address, problem };
+        }
+        return SourceError::Unavailable { address, problem: text.to_string() };
+    }
+    SourceError::Unavailable { address, problem: error.to_string() }
+}

@@ -1,0 +1,99 @@
+//! A queue in a RabbitMQ.
+//!
+//! Two connections: one consumes and acknowledges, the other publishes with confirms. A broker that is short of
+//! memory stops reading from a connection that publishes, and acknowledgements on it would hang with it.
+
+mod connection;
+mod publisher;
+mod session;
+mod topology;
+mod window;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use super::{AmqpAddress, Letters, Settings, Source, SourceError};
+use crate::delivery::{Delivery, Receipt};
+
+pub use publisher::AmqpPublisher;
+pub use topology::purge;
+
+/// A queue in a RabbitMQ, consumed by a session that is rebuilt whenever it is lost.
+pub struct AmqpSource {
+    batches: mpsc::UnboundedReceiver<Result<Vec<Delivery>, SourceError>>,
+    commands: mpsc::UnboundedSender<Command>,
+    publisher: Arc<AmqpPublisher>,
+    /// The supervisor; ends with the source.
+    tasks: JoinSet<()>,
+}
+
+/// What the session is told.
+enum Command {
+    Settle(Vec<Receipt>),
+    Release(Vec<Receipt>),
+    Depth(oneshot::Sender<u64>),
+    Close(oneshot::Sender<()>),
+}
+
+impl AmqpSource {
+    /// Begins to consume. At most `prefetch` deliveries are handed out unsettled.
+    ///
+    /// A broker that does not answer is tried again, for ever; one that refuses us at the first try is an error of
+    /// [`next`](Source::next).
+    pub fn open(addresses: &[AmqpAddress], settings: &Settings, prefetch: u16) -> Self {
+        let (hand_over, batches) = mpsc::unbounded_channel();
+        let (commands, orders) = mpsc::unbounded_channel();
+        let publisher = Arc::new(AmqpPublisher::new(addresses, settings));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(session::supervise(addresses.to_vec(), settings.clone(), prefetch, hand_over, orders));
+        Self { batches, commands, publisher, tasks }
+    }
+
+    fn tell(&self, command: Command) {
+        // The supervisor only goes when it is told to, or after an error that `next` has answered.
+        let _ = self.commands.send(command);
+    }
+}
+
+#[async_trait]
+impl Source for AmqpSource {
+    async fn next(&mut self, _max: usize) -> Result<Vec<Delivery>, SourceError> {
+        // The prefetch is the bound: the broker sends no more.
+        match self.batches.recv().await {
+            Some(batch) => batch,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn settle(&mut self, receipts: Vec<Receipt>) {
+        self.tell(Command::Settle(receipts));
+    }
+
+    fn release(&mut self, receipts: Vec<Receipt>) {
+        self.tell(Command::Release(receipts));
+    }
+
+    async fn depth(&mut self) -> Result<u64, SourceError> {
+        let (answer, depth) = oneshot::channel();
+        self.tell(Command::Depth(answer));
+        depth.await.map_err(|_| SourceError::Unavailable {
+            address: "the broker".to_owned(),
+            problem: "there is no session just now".to_owned(),
+        })
+    }
+
+    fn letters(&self) -> Arc<dyn Letters> {
+        Arc::clone(&self.publisher) as Arc<dyn Letters>
+    }
+
+    async fn close(mut self: Box<Self>) {
+        let (done, closed) = oneshot::channel();
+        self.tell(Command::Close(done));
+        let _ = closed.await;
+        self.publisher.close().await;
+        self.tasks.shutdown().await;
+    }
+}

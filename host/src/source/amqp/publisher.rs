@@ -1,0 +1,219 @@
+//! Publishes with confirms, on a connection of its own: dead letters, and what `worker send` puts on the queue.
+
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
+use lapin::{BasicProperties, Channel, Confirmation, Connection, Error};
+use tokio::sync::Mutex;
+
+use super::connection::{connect, failure};
+use super::topology::{dead_queue, ensure_dead_queue};
+use crate::delivery::{DeadLetter, Origin};
+use crate::source::{AmqpAddress, Letters, Message, Publisher, Settings, SourceError};
+
+/// How long the broker may take to confirm.
+const CONFIRM_MAX: Duration = Duration::from_secs(30);
+
+/// How long an error text may be in a header, in bytes. All headers together must fit into one frame.
+const ERROR_BYTES_MAX: usize = 2048;
+
+/// What all headers of ours begin with.
+const PREFIX: &str = "x-ckan-worker-";
+
+/// Headers of the broker's that would be wrong on a copy.
+const STRIPPED: [&str; 6] = ["x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count", "CC"];
+
+/// Publishes with confirms; connects when there is something to publish.
+pub struct AmqpPublisher {
+    addresses: Vec<AmqpAddress>,
+    settings: Settings,
+    /// Held while the connection is made or looked up, never while a confirm is waited for.
+    line: Mutex<Option<Line>>,
+}
+
+struct Line {
+    connection: Connection,
+    channel: Channel,
+}
+
+impl AmqpPublisher {
+    /// Makes one that is not yet connected.
+    pub fn new(addresses: &[AmqpAddress], settings: &Settings) -> Self {
+        Self { addresses: addresses.to_vec(), settings: settings.clone(), line: Mutex::new(None) }
+    }
+
+    /// Ends the connection, if there is one.
+    pub async fn close(&self) {
+        if let Some(line) = self.line.lock().await.take() {
+            let _ = line.connection.close(200, "done".into()).await;
+        }
+    }
+
+    async fn channel(&self) -> Result<Channel, SourceError> {
+        let mut line = self.line.lock().await;
+        if let Some(line) = &*line
+            && line.channel.status().connected()
+        {
+            return Ok(line.channel.clone());
+        }
+        let connection = connect(&self.addresses, "publish").await?;
+        ensure_dead_queue(&connection, &self.settings.name).await?;
+        let channel = connection.create_channel().await.map_err(|error| self.failure(&error))?;
+        channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(|error| self.failure(&error))?;
+        *line = Some(Line { connection, channel: channel.clone() });
+        Ok(channel)
+    }
+
+    /// Publishes and waits until the broker has confirmed that the message is on a queue.
+    async fn publish(
+        &self,
+        exchange: &str,
+        routing_key: &str,
+        body: &[u8],
+        properties: BasicProperties,
+    ) -> Result<(), SourceError> {
+        let channel = self.channel().await?;
+        let confirmed = async {
+            // Mandatory: what no queue takes must come back instead of being thrown away.
+            let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+            let sent =
+                channel.basic_publish(exchange.into(), routing_key.into(), options, body, properties).await?;
+            sent.await
+        };
+        let outcome = tokio::time::timeout(CONFIRM_MAX, confirmed).await;
+        let problem = match outcome {
+            Ok(Ok(Confirmation::Ack(None))) => return Ok(()),
+            Ok(Ok(Confirmation::Ack(Some(returned)) | Confirmation::Nack(Some(returned)))) => {
+                format!("no queue takes it ({})", returned.reply_text)
+            }
+            Ok(Ok(Confirmation::Nack(None))) => "the broker did not take it; the queue may be full".to_owned(),
+            Ok(Ok(Confirmation::NotRequested)) => "the broker does not confirm".to_owned(),
+            Ok(Err(error)) => return self.lost(&error).await,
+            Err(_) => format!("not confirmed within {CONFIRM_MAX:?}"),
+        };
+        // Whatever it was, the next try begins with a fresh connection, which looks at the queues again.
+        self.close().await;
+        Err(SourceError::Unavailable { address: self.settings.address.to_string(), problem })
+    }
+
+    async fn lost(&self, error: &Error) -> Result<(), SourceError> {
+        self.close().await;
+        Err(self.failure(error))
+    }
+
+    fn failure(&self, error: &Error) -> SourceError {
+        failure(&self.settings.address.to_string(), error)
+    }
+}
+
+#[async_trait]
+impl Letters for AmqpPublisher {
+    async fn keep(&self, letter: &DeadLetter) -> Result<(), SourceError> {
+        let queue = dead_queue(&self.settings.name);
+        let original = letter.origin.as_ref().and_then(|origin| origin.downcast_ref::<Properties>());
+        let properties = letter_properties(letter, original, &self.settings.name);
+        self.publish("", &queue, &letter.body, properties).await
+    }
+}
+
+#[async_trait]
+impl Publisher for AmqpPublisher {
+    async fn publish(&self, message: Message) -> Result<(), SourceError> {
+        let mut properties =
+            BasicProperties::default().with_delivery_mode(2).with_content_type("application/json".into());
+        if let Some(id) = &message.id {
+            properties = properties.with_message_id(id.as_str().into());
+        }
+        self.publish(&self.settings.exchange, &message.routing_key, &message.body, properties).await
+    }
+}
+
+/// What a message was published with, kept so that a copy can have it too.
+pub struct Properties {
+    exchange: ShortString,
+    routing_key: ShortString,
+    properties: BasicProperties,
+}
+
+impl Properties {
+    /// Keeps what came with a message.
+    pub fn of(exchange: ShortString, routing_key: ShortString, properties: BasicProperties) -> Self {
+        Self { exchange, routing_key, properties }
+    }
+
+    /// The publisher's name for the message.
+    pub fn message_id(&self) -> Option<&str> {
+        self.text("id").or_else(|| self.properties.message_id().as_ref().map(ShortString::as_str))
+    }
+
+    /// The one worker it is addressed to.
+    pub fn only(&self) -> Option<&str> {
+        self.text("only")
+    }
+
+    /// How often it was tried before.
+    pub fn attempts(&self) -> u32 {
+        match self.header("attempt") {
+            Some(AMQPValue::LongUInt(attempts)) => *attempts,
+            _ => 0,
+        }
+    }
+
+    /// As what everybody but the source sees of it.
+    pub fn into_origin(self) -> Origin {
+        Arc::new(self)
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        match self.header(name)? {
+            AMQPValue::LongString(text) => std::str::from_utf8(text.as_bytes()).ok(),
+            _ => None,
+        }
+    }
+
+    fn header(&self, name: &str) -> Option<&AMQPValue> {
+        let headers = self.properties.headers().as_ref()?;
+        headers.inner().iter().find(|(key, _)| key.as_str().strip_prefix(PREFIX) == Some(name)).map(|(_, value)| value)
+    }
+}
+
+/// The original's properties, less what the broker wrote, and with what is to be known about the death.
+fn letter_properties(letter: &DeadLetter, original: Option<&Properties>, queue: &str) -> BasicProperties {
+    let properties = original.map(|original| original.properties.clone()).unwrap_or_default();
+    let mut headers = FieldTable::default();
+    for (key, value) in properties.headers().iter().flat_map(FieldTable::inner) {
+        if !STRIPPED.iter().any(|stripped| key.as_str().starts_with(stripped)) && key.as_str() != "BCC" {
+            headers.insert(key.clone(), value.clone());
+        }
+    }
+    let mut add = |name: &str, value: AMQPValue| {
+        headers.insert(format!("{PREFIX}{name}").into(), value);
+    };
+    add("id", text(&letter.delivery.to_string()));
+    add("reason", text(letter.reason.as_str()));
+    add("error", text(truncated(&letter.error, ERROR_BYTES_MAX)));
+    add("attempt", AMQPValue::LongUInt(letter.attempts));
+    add("origin-queue", text(queue));
+    if let Some(worker) = &letter.worker {
+        add("only", text(worker));
+    }
+    let since = letter.taken.duration_since(UNIX_EPOCH).unwrap_or_default();
+    add("first-seen", AMQPValue::Timestamp(since.as_secs()));
+    if let Some(original) = original {
+        add("origin-exchange", text(original.exchange.as_str()));
+        add("origin-routing-key", text(original.routing_key.as_str()));
+    }
+    properties.with_headers(headers).with_delivery_mode(2)
+}
+
+/// The beginning of a text, at most so many bytes, cut between characters.
+fn truncated(text: &str, bytes_max: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes_max)]
+}
+
+fn text(text: &str) -> AMQPValue {
+    AMQPValue::LongString(LongString::from(text))
+}

@@ -1,0 +1,155 @@
+//! Which deliveries of a session are settled, so that as many as possible are acknowledged in one go.
+
+use std::collections::VecDeque;
+
+/// The deliveries of a session, by tag, from the first that is not yet settled.
+#[derive(Debug)]
+pub struct Window {
+    /// The tag of the front of `marks`.
+    first: u64,
+    marks: VecDeque<Mark>,
+    /// How many marks are `Done`: settled, but behind one that is not.
+    done: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    /// Handed out.
+    Open,
+    /// To be acknowledged.
+    Done,
+    /// The broker has been told.
+    Told,
+}
+
+impl Window {
+    /// The window of a fresh session, whose tags begin with 1.
+    pub fn new() -> Self {
+        Self { first: 1, marks: VecDeque::new(), done: 0 }
+    }
+
+    /// Notes that a delivery was handed out. Tags come without gaps.
+    pub fn open(&mut self, tag: u64) {
+        debug_assert_eq!(tag, self.first + self.marks.len() as u64, "tags come without gaps");
+        self.marks.push_back(Mark::Open);
+    }
+
+    /// Notes that a delivery is to be acknowledged.
+    pub fn done(&mut self, tag: u64) {
+        if let Some(mark) = self.mark(tag)
+            && *mark == Mark::Open
+        {
+            *mark = Mark::Done;
+            self.done += 1;
+        }
+    }
+
+    /// Notes that the broker has been told about a delivery otherwise: it was given back.
+    pub fn told(&mut self, tag: u64) {
+        if let Some(mark) = self.mark(tag) {
+            debug_assert_eq!(*mark, Mark::Open);
+            *mark = Mark::Told;
+        }
+    }
+
+    /// Takes the tag up to which everything can be acknowledged at once; `None` if there is nothing new.
+    pub fn take_prefix(&mut self) -> Option<u64> {
+        let mut highest = None;
+        while let Some(mark) = self.marks.front() {
+            match mark {
+                Mark::Open => break,
+                Mark::Done => {
+                    highest = Some(self.first);
+                    self.done -= 1;
+                }
+                Mark::Told => {}
+            }
+            self.marks.pop_front();
+            self.first += 1;
+        }
+        highest
+    }
+
+    /// How many settled deliveries stand behind one that is not.
+    pub fn stragglers(&self) -> usize {
+        self.done
+    }
+
+    /// Takes the tags of the settled deliveries that stand behind one that is not; each must be acknowledged alone.
+    pub fn take_stragglers(&mut self) -> Vec<u64> {
+        let mut tags = Vec::with_capacity(self.done);
+        for (tag, mark) in (self.first..).zip(&mut self.marks) {
+            if *mark == Mark::Done {
+                *mark = Mark::Told;
+                tags.push(tag);
+            }
+        }
+        self.done = 0;
+        tags
+    }
+
+    fn mark(&mut self, tag: u64) -> Option<&mut Mark> {
+        let index = usize::try_from(tag.checked_sub(self.first)?).ok()?;
+        self.marks.get_mut(index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn window(size: u64) -> Window {
+        let mut window = Window::new();
+        (1..=size).for_each(|tag| window.open(tag));
+        window
+    }
+
+    #[test]
+    fn what_ended_in_order_is_acknowledged_in_one_go() {
+        let mut window = window(5);
+        [2, 1, 3].into_iter().for_each(|tag| window.done(tag));
+        assert_eq!(window.take_prefix(), Some(3));
+        assert_eq!(window.take_prefix(), None);
+        assert_eq!(window.stragglers(), 0);
+        window.open(6);
+        [4, 5, 6].into_iter().for_each(|tag| window.done(tag));
+        assert_eq!(window.take_prefix(), Some(6));
+    }
+
+    #[test]
+    fn what_stands_behind_a_slow_one_is_acknowledged_alone_and_only_once() {
+        let mut window = window(4);
+        [2, 4].into_iter().for_each(|tag| window.done(tag));
+        assert_eq!(window.take_prefix(), None);
+        assert_eq!(window.stragglers(), 2);
+        assert_eq!(window.take_stragglers(), [2, 4]);
+        assert_eq!(window.take_stragglers(), [] as [u64; 0]);
+        window.done(1);
+        assert_eq!(window.take_prefix(), Some(1));
+        window.done(3);
+        assert_eq!(window.take_prefix(), Some(3));
+        assert_eq!(window.take_prefix(), None);
+    }
+
+    #[test]
+    fn what_was_given_back_is_not_acknowledged() {
+        let mut window = window(3);
+        window.told(1);
+        window.done(2);
+        window.told(3);
+        assert_eq!(window.take_prefix(), Some(2));
+        window.open(4);
+        window.told(4);
+        assert_eq!(window.take_prefix(), None);
+    }
+
+    #[test]
+    fn a_delivery_is_settled_at_most_once() {
+        let mut window = window(2);
+        window.done(1);
+        assert_eq!(window.take_prefix(), Some(1));
+        window.done(1);
+        window.done(99);
+        assert_eq!(window.take_prefix(), None);
+    }
+}

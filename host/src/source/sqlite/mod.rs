@@ -1,0 +1,216 @@
+//! A queue in an SQLite file: the embedded default, for when no broker is named.
+//!
+//! One thread owns the file. What is claimed is leased, so that it comes back when this process dies.
+
+mod file;
+mod holder;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use tokio::sync::{mpsc as async_mpsc, oneshot};
+
+use super::{Letters, Message, Publisher, Settings, Source, SourceError};
+use crate::delivery::{DeadLetter, Delivery, Receipt};
+
+use file::QueueFile;
+pub use file::StoredLetter;
+
+/// How often an empty queue is looked at again.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// How often leases are renewed.
+const RENEW_EVERY: Duration = Duration::from_secs(20);
+
+/// A queue in an SQLite file.
+pub struct SqliteSource {
+    orders: Sender<Order>,
+    batches: async_mpsc::UnboundedReceiver<Result<Vec<Delivery>, SourceError>>,
+    /// A claim was ordered and has not been answered.
+    is_claiming: bool,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What the thread that owns the file is told.
+enum Order {
+    Claim(usize),
+    Settle(Vec<Receipt>),
+    Release(Vec<Receipt>),
+    Depth(oneshot::Sender<Result<u64, SourceError>>),
+    Publish(Vec<Message>, Answer),
+    Keep(Box<DeadLetter>, Answer),
+    Close,
+}
+
+type Answer = oneshot::Sender<Result<(), SourceError>>;
+
+impl SqliteSource {
+    /// Opens the queue, making the file if there is none.
+    ///
+    /// # Errors
+    /// The file cannot be used.
+    pub fn open(path: &Path, settings: &Settings) -> Result<Self, SourceError> {
+        let (orders, inbox) = channel();
+        let (batches, delivered) = async_mpsc::unbounded_channel();
+        let file = QueueFile::open(path, &settings.name, &settings.routing_key)?;
+        let thread = std::thread::Builder::new()
+            .name("worker-queue".to_owned())
+            .spawn(move || keep_file(file, &inbox, &batches))
+            .map_err(|error| SourceError::Unusable(format!("no thread for the queue: {error}")))?;
+        Ok(Self { orders, batches: delivered, is_claiming: false, thread: Some(thread) })
+    }
+
+    /// The way into the queue.
+    pub fn publisher(&self) -> SqlitePublisher {
+        SqlitePublisher { orders: self.orders.clone() }
+    }
+}
+
+#[async_trait]
+impl Source for SqliteSource {
+    async fn next(&mut self, max: usize) -> Result<Vec<Delivery>, SourceError> {
+        if !self.is_claiming {
+            self.is_claiming = self.orders.send(Order::Claim(max)).is_ok();
+        }
+        // If this future is dropped, the claim's answer waits for the next call.
+        let batch = self.batches.recv().await;
+        self.is_claiming = false;
+        batch.unwrap_or_else(|| Err(SourceError::Unusable("the queue's thread has ended".to_owned())))
+    }
+
+    fn settle(&mut self, receipts: Vec<Receipt>) {
+        let _ = self.orders.send(Order::Settle(receipts));
+    }
+
+    fn release(&mut self, receipts: Vec<Receipt>) {
+        let _ = self.orders.send(Order::Release(receipts));
+    }
+
+    async fn depth(&mut self) -> Result<u64, SourceError> {
+        ask(&self.orders, Order::Depth).await
+    }
+
+    fn letters(&self) -> Arc<dyn Letters> {
+        Arc::new(self.publisher())
+    }
+
+    async fn close(mut self: Box<Self>) {
+        let _ = self.orders.send(Order::Close);
+        // Closed once the thread has let go of its end.
+        while self.batches.recv().await.is_some() {}
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The way into a queue in an SQLite file.
+#[derive(Clone)]
+pub struct SqlitePublisher {
+    orders: Sender<Order>,
+}
+
+#[async_trait]
+impl Publisher for SqlitePublisher {
+    async fn publish(&self, message: Message) -> Result<(), SourceError> {
+        ask(&self.orders, |answer| Order::Publish(vec![message], answer)).await
+    }
+}
+
+#[async_trait]
+impl Letters for SqlitePublisher {
+    async fn keep(&self, letter: &DeadLetter) -> Result<(), SourceError> {
+        ask(&self.orders, |answer| Order::Keep(Box::new(letter.clone()), answer)).await
+    }
+}
+
+/// The dead letters in a queue file, oldest first.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn letters(path: &Path, settings: &Settings) -> Result<Vec<StoredLetter>, SourceError> {
+    QueueFile::open(path, &settings.name, &settings.routing_key)?.letters()
+}
+
+/// Deletes what waits in a queue; answers how many messages that were.
+///
+/// # Errors
+/// The file cannot be used.
+pub fn purge(path: &Path, settings: &Settings) -> Result<u64, SourceError> {
+    QueueFile::open(path, &settings.name, &settings.routing_key)?.purge()
+}
+
+async fn ask<T>(
+    orders: &Sender<Order>,
+    order: impl FnOnce(oneshot::Sender<Result<T, SourceError>>) -> Order,
+) -> Result<T, SourceError> {
+    let gone = || SourceError::Unusable("the queue's thread has ended".to_owned());
+    let (answer, answered) = oneshot::channel();
+    orders.send(order(answer)).map_err(|_| gone())?;
+    answered.await.map_err(|_| gone())?
+}
+
+/// The life of the thread that owns the file: does what it is told, and looks for messages while a claim is open.
+fn keep_file(
+    mut file: QueueFile,
+    inbox: &Receiver<Order>,
+    batches: &async_mpsc::UnboundedSender<Result<Vec<Delivery>, SourceError>>,
+) {
+    let mut claim = None;
+    let mut renewed = Instant::now();
+    loop {
+        match inbox.recv_timeout(LOOK_EVERY) {
+            Ok(first) => {
+                // What was told meanwhile is done together: one transaction for many settlements.
+                let orders = std::iter::once(first).chain(inbox.try_iter()).collect();
+                if !obey(&mut file, orders, &mut claim) {
+                    break;
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+        if let Some(max) = claim {
+            match file.claim(max) {
+                Ok(batch) if batch.is_empty() => {}
+                batch => {
+                    claim = None;
+                    let _ = batches.send(batch);
+                }
+            }
+        }
+        if renewed.elapsed() >= RENEW_EVERY {
+            renewed = Instant::now();
+            if let Err(error) = file.renew() {
+                tracing::warn!("leases could not be renewed: {error}");
+            }
+        }
+    }
+    if let Err(error) = file.release_all() {
+        tracing::warn!("what was claimed could not be given back, it comes back by itself: {error}");
+    }
+}
+
+/// Does what was told; `false` when the thread is to end.
+fn obey(file: &mut QueueFile, orders: Vec<Order>, claim: &mut Option<usize>) -> bool {
+    let (mut settled, mut released, mut goes_on) = (Vec::new(), Vec::new(), true);
+    for order in orders {
+        match order {
+            Order::Claim(max) => *claim = Some(max),
+            Order::Settle(receipts) => settled.extend(receipts),
+            Order::Release(receipts) => released.extend(receipts),
+            Order::Depth(answer) => drop(answer.send(file.depth())),
+            Order::Publish(messages, answer) => drop(answer.send(file.publish(&messages))),
+            Order::Keep(letter, answer) => drop(answer.send(file.keep(&letter))),
+            Order::Close => goes_on = false,
+        }
+    }
+    if let Err(error) = file.settle(&settled).and_then(|()| file.release(&released)) {
+        tracing::error!("the queue could not be written, so what is done will come again: {error}");
+    }
+    goes_on
+}
