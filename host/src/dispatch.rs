@@ -138,7 +138,12 @@ impl Dispatcher {
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<Summary, DispatchError> {
         let stopped = self.work(&mut stop).await;
         self.finish().await;
-        stopped.map(|()| self.summary)
+        let Self { source, pool, summary, .. } = self;
+        source.close().await;
+        if summary.left_running == 0 {
+            pool.close();
+        }
+        stopped.map(|()| summary)
     }
 
     async fn work(&mut self, stop: &mut watch::Receiver<bool>) -> Result<(), DispatchError> {

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use ckan_worker_abi as abi;
 
-use crate::catalog::load::LoadedWorker;
+use crate::catalog::LoadedWorker;
 use crate::notification::Notification;
 use crate::retry::Outcome;
 use crate::services::ffi::{Call, Services};
@@ -58,7 +58,7 @@ fn consume(worker: &LoadedWorker, call: &Call<'_>, attempt: &Attempt<'_>) -> abi
         attempt: attempt.number,
         flags: if attempt.redelivered { abi::Delivery::REDELIVERED } else { 0 },
     };
-    worker.consume(call.host(), &delivery)
+    call.consume(worker, &delivery)
 }
 
 fn outcome(reply: abi::Reply, call: &Call<'_>, services: &Services) -> Outcome {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use crate::catalog::load::LoadedWorker;
+use crate::catalog::LoadedWorker;
 use crate::notification::Notification;
 use crate::retry::RetryPolicy;
 

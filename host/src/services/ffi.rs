@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use tracing::level_filters::LevelFilter;
 
 use super::{Failure, ckan, fetch};
+use crate::catalog::{LoadedLibrary, LoadedWorker, Refusal};
 use crate::observe::{LogLine, Observer, log};
 
 /// What all calls of all workers share.
@@ -48,14 +49,23 @@ pub struct Call<'a> {
     fetched: Mutex<Vec<PathBuf>>,
 }
 
-impl Call<'static> {
-    /// The host for a worker's whole life, as `create` gets it. It is never given back: threads that a plugin started
-    /// may use it for as long as the process lives.
-    pub fn for_life(services: Arc<Services>, worker: &str) -> &'static Self {
-        let services: &'static Services = Box::leak(Box::new(services));
-        let worker: &'static str = Box::leak(worker.into());
-        Box::leak(Box::new(Self::new(services, worker, None, None)))
-    }
+/// Makes a worker from its settings, a JSON object.
+///
+/// The host that it gets is never given back: threads that a plugin starts may use it for as long as the process lives.
+///
+/// # Errors
+/// The worker does not take its settings, or cannot be made.
+pub fn create(
+    library: &LoadedLibrary,
+    name: &str,
+    settings_json: &str,
+    services: Arc<Services>,
+) -> Result<LoadedWorker, Refusal> {
+    let services: &'static Services = Box::leak(Box::new(services));
+    let name: &'static str = Box::leak(name.into());
+    let life: &'static Call<'static> = Box::leak(Box::new(Call::new(services, name, None, None)));
+    // SAFETY: what is leaked stays valid for the rest of the process.
+    unsafe { LoadedWorker::create(library, name, life.host(), settings_json) }
 }
 
 impl<'a> Call<'a> {
@@ -69,8 +79,14 @@ impl<'a> Call<'a> {
         Self { services, worker, delivery, deadline, fetched: Mutex::new(Vec::new()) }
     }
 
+    /// Has a worker work on a delivery, with this as its host.
+    pub fn consume(&self, worker: &LoadedWorker, delivery: &abi::Delivery<'_>) -> Reply {
+        // SAFETY: `self` is borrowed until the call returns.
+        unsafe { worker.consume(self.host(), delivery) }
+    }
+
     /// The host as it crosses the border; valid for as long as `self` is.
-    pub fn host(&self) -> Host {
+    fn host(&self) -> Host {
         Host { ctx: std::ptr::from_ref(self).cast(), vt: HostVTableRef(Self::VTABLE.as_prefix()) }
     }
 

@@ -1,0 +1,303 @@
+//! The way in for programs: builds everything from a [`Config`], in order, and runs it.
+
+use std::io;
+use std::sync::Arc;
+
+use ckan_worker_plugin::{Worker, glue};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::watch;
+
+use crate::catalog::{Catalog, Entry, LoadedLibrary, LoadedWorker, Manifest, Options, PrivateCopies, Refusal, load};
+use crate::config::Config;
+use crate::dispatch::{self, DispatchError, Dispatcher, Summary};
+use crate::observe::Observer;
+use crate::retry::RetryPolicy;
+use crate::services::ffi::{self, Services};
+use crate::services::{ckan, fetch};
+use crate::source::amqp::AmqpSource;
+use crate::source::sqlite::SqliteSource;
+use crate::source::{Address, Source, SourceError};
+use crate::subscription::Member;
+
+/// The threads that wait for the network. Workers have threads of their own.
+const RUNTIME_THREADS: usize = 2;
+
+/// The host, as a program embeds it: which workers it runs, from files or linked in, on the queue of its settings.
+///
+/// ```no_run
+/// use ckan_worker::{App, Config};
+/// use tokio::sync::watch;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let config = Config::from_map([("ckan.site_id", "portal"), ("amqp.url", "sqlite:queue.db")])?;
+/// let (stop, stopping) = watch::channel(false);
+/// let summary = App::new(config).worker("archive").run(stopping)?;
+/// println!("{} notifications settled", summary.settled);
+/// # drop(stop);
+/// # Ok(())
+/// # }
+/// ```
+pub struct App {
+    config: Config,
+    workers: Vec<Wanted>,
+    observer: Option<Arc<dyn Observer>>,
+    until_empty: bool,
+}
+
+/// A worker that is to run: its name, and its code if that is linked in.
+struct Wanted {
+    name: String,
+    linked_in: Option<LoadedLibrary>,
+}
+
+/// Why the host could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// No worker was named.
+    #[error("no worker is named; name at least one, as in: worker archive")]
+    NoWorkers,
+    /// Workers cannot run that must.
+    #[error("{}", sentences(.0))]
+    Refused(Vec<Refused>),
+    /// The system does not give what is needed.
+    #[error("{what}: {source}")]
+    System {
+        /// What is needed.
+        what: &'static str,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A service cannot be set up.
+    #[error("{0}")]
+    Services(String),
+    /// The queue cannot be consumed.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The work stopped.
+    #[error(transparent)]
+    Dispatch(#[from] DispatchError),
+}
+
+/// A worker that was named and cannot run.
+#[derive(Debug)]
+pub struct Refused {
+    /// The worker.
+    pub worker: String,
+    /// Why.
+    pub refusal: Refusal,
+}
+
+fn sentences(refused: &[Refused]) -> String {
+    refused.iter().map(|refused| refused.refusal.to_string()).collect::<Vec<_>>().join("\n")
+}
+
+impl App {
+    /// A host with these settings and no workers yet.
+    pub fn new(config: Config) -> Self {
+        Self { config, workers: Vec::new(), observer: None, until_empty: false }
+    }
+
+    /// Runs the worker of this name, from a plugin file, behind those named before.
+    #[must_use]
+    pub fn worker(mut self, name: impl Into<String>) -> Self {
+        self.workers.push(Wanted { name: name.into(), linked_in: None });
+        self
+    }
+
+    /// Runs a worker that is linked into this program, under this name, behind those named before.
+    #[must_use]
+    pub fn linked_in<W: Worker>(mut self, name: impl Into<String>) -> Self {
+        let name = name.into();
+        let manifest = Manifest { name: name.clone(), ..Manifest::default() };
+        let library = LoadedLibrary::linked_in(glue::module::<W>(), manifest);
+        self.workers.push(Wanted { name, linked_in: Some(library) });
+        self
+    }
+
+    /// Tells `observer` what happens.
+    #[must_use]
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = Some(observer);
+        self
+    }
+
+    /// Stops once the queue is empty.
+    #[must_use]
+    pub fn until_empty(mut self, until_empty: bool) -> Self {
+        self.until_empty = until_empty;
+        self
+    }
+
+    /// Makes the workers and lets them go again; answers those that cannot run. Nothing is consumed.
+    ///
+    /// # Errors
+    /// A service cannot be set up.
+    pub fn check(&self) -> Result<Vec<Refused>, AppError> {
+        let ground = Ground::lay(self)?;
+        Ok(self.members(&ground)?.1)
+    }
+
+    /// Works on this thread until `stop` becomes `true` or, if that was asked for, the queue is empty.
+    ///
+    /// Workers that cannot run are reported in the log; the others run, unless one of them is `required`.
+    ///
+    /// # Errors
+    /// No worker can run, or a required one cannot; the queue cannot be consumed; the system does not give what is
+    /// needed.
+    pub fn run(self, stop: watch::Receiver<bool>) -> Result<Summary, AppError> {
+        let ground = Ground::lay(&self)?;
+        let (members, refused) = self.members(&ground)?;
+        if members.is_empty() || refused.iter().any(|refused| self.is_required(&refused.worker)) {
+            return Err(AppError::Refused(refused));
+        }
+        for Refused { worker, refusal } in refused {
+            tracing::error!(worker, "{refusal}; the other workers run without it");
+        }
+        let Ground { runtime, services, give_up, _fetched_dir, .. } = ground;
+        let source = {
+            // Opening a source starts its tasks.
+            let _entered = runtime.enter();
+            self.source()?
+        };
+        let members: Arc<[Member]> = members.into();
+        let dispatcher = Dispatcher::new(source, Arc::clone(&members), services, give_up, self.dispatch_settings());
+        let stopped = runtime.block_on(dispatcher.run(stop));
+        // Workers are destroyed here, where they may still wait for the network; those that hang keep theirs.
+        drop(members);
+        runtime.shutdown_background();
+        Ok(stopped?)
+    }
+
+    fn is_required(&self, worker: &str) -> bool {
+        self.config.workers.get(worker).is_some_and(|section| section.required)
+    }
+
+    fn members(&self, ground: &Ground) -> Result<(Vec<Member>, Vec<Refused>), AppError> {
+        if self.workers.is_empty() {
+            return Err(AppError::NoWorkers);
+        }
+        let options = Options { allow_insecure_dir: self.config.allow_insecure_plugin_dir };
+        let catalog = Catalog::scan(&self.config.plugin_dirs, options);
+        let (mut members, mut refused) = (Vec::new(), Vec::new());
+        for wanted in &self.workers {
+            match self.load(wanted, &catalog, options, ground).and_then(|library| self.create(wanted, &library, ground)) {
+                Ok(worker) => members.push(self.member(worker)),
+                Err(refusal) => refused.push(Refused { worker: wanted.name.clone(), refusal }),
+            }
+        }
+        Ok((members, refused))
+    }
+
+    fn load(
+        &self,
+        wanted: &Wanted,
+        catalog: &Catalog,
+        options: Options,
+        ground: &Ground,
+    ) -> Result<LoadedLibrary, Refusal> {
+        if let Some(library) = &wanted.linked_in {
+            return Ok(library.clone());
+        }
+        let path = self.config.workers.get(&wanted.name).and_then(|section| section.path.as_ref());
+        match path {
+            Some(path) => load(&Entry::at(path, options), &ground.copies),
+            None => load(catalog.find(&wanted.name)?, &ground.copies),
+        }
+    }
+
+    fn create(&self, wanted: &Wanted, library: &LoadedLibrary, ground: &Ground) -> Result<LoadedWorker, Refusal> {
+        let settings = self.config.workers.get(&wanted.name).map(|section| section.settings.clone());
+        let settings = Value::Object(settings.unwrap_or_default()).to_string();
+        ffi::create(library, &wanted.name, &settings, Arc::clone(&ground.services))
+    }
+
+    fn member(&self, worker: LoadedWorker) -> Member {
+        let section = self.config.workers.get(worker.name());
+        let manifest = worker.manifest();
+        Member {
+            routing_keys: manifest.routing_keys.clone(),
+            operations: manifest.operations.clone(),
+            retry: RetryPolicy {
+                attempts: section.and_then(|section| section.attempts).unwrap_or(self.config.run.attempts),
+            },
+            deadline: section.and_then(|section| section.deadline).unwrap_or(self.config.run.deadline),
+            serial: manifest.serial.then(Default::default),
+            worker,
+        }
+    }
+
+    fn source(&self) -> Result<Box<dyn Source>, SourceError> {
+        let queue = &self.config.queue;
+        let prefetch = u16::try_from(self.in_hand_max()).unwrap_or(u16::MAX);
+        Ok(match &queue.address {
+            Address::Amqp(addresses) => Box::new(AmqpSource::open(addresses, queue, prefetch)),
+            Address::Sqlite(path) => Box::new(SqliteSource::open(path, queue)?),
+        })
+    }
+
+    fn in_hand_max(&self) -> usize {
+        self.config.queue.prefetch.map_or(self.config.run.concurrency * 2, usize::from)
+    }
+
+    fn dispatch_settings(&self) -> dispatch::Settings {
+        let run = &self.config.run;
+        dispatch::Settings {
+            concurrency: run.concurrency,
+            in_hand_max: self.in_hand_max(),
+            grace: run.grace,
+            drain: run.drain,
+            body_bytes_max: run.body_bytes_max,
+            until_empty: self.until_empty,
+        }
+    }
+}
+
+/// What workers stand on.
+struct Ground {
+    runtime: Runtime,
+    services: Arc<Services>,
+    copies: PrivateCopies,
+    give_up: watch::Sender<bool>,
+    /// Deleted with what is left in it.
+    _fetched_dir: TempDir,
+}
+
+impl Ground {
+    fn lay(app: &App) -> Result<Self, AppError> {
+        let system = |what| move |source| AppError::System { what, source };
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(RUNTIME_THREADS)
+            .thread_name("worker-net")
+            .enable_all()
+            .build()
+            .map_err(system("no threads for the network"))?;
+        let fetched_dir = tempfile::Builder::new()
+            .prefix("ckan-worker-")
+            .tempdir()
+            .map_err(system("no folder for files that are fetched"))?;
+        let (give_up, given_up) = watch::channel(false);
+        let services = services(app, runtime.handle().clone(), given_up, &fetched_dir)?;
+        let copies = PrivateCopies::new().map_err(|refusal| AppError::Services(refusal.to_string()))?;
+        Ok(Self { runtime, services: Arc::new(services), copies, give_up, _fetched_dir: fetched_dir })
+    }
+}
+
+fn services(
+    app: &App,
+    runtime: Handle,
+    give_up: watch::Receiver<bool>,
+    fetched_dir: &TempDir,
+) -> Result<Services, AppError> {
+    let ckan = ckan::Client::new(app.config.ckan.clone());
+    let fetcher = fetch::Fetcher::new(app.config.fetch.clone());
+    Ok(Services {
+        ckan: ckan.map_err(|error| AppError::Services(error.to_string()))?,
+        fetcher: fetcher.map_err(|error| AppError::Services(error.to_string()))?,
+        fetched_dir: fetched_dir.path().to_owned(),
+        runtime,
+        give_up,
+        observer: app.observer.clone(),
+    })
+}
