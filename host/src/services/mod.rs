@@ -1,7 +1,9 @@
 //! What a worker may ask of the host.
 
+mod address;
 pub mod ckan;
 pub mod fetch;
+mod http;
 
 use std::time::Duration;
 
