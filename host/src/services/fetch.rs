@@ -20,7 +20,8 @@ use url::Url;
 use self::landing::{Landed, Landing};
 use super::Failure;
 use super::address::Guard;
-use super::http::{self, HeaderMap, Resolve, Response, StatusCode, SystemNames, Trouble, header, plain};
+use super::http::{self, HeaderMap, Response, StatusCode, SystemNames, Trouble, header, plain};
+pub use super::http::{Addrs, Name, Resolve, Resolving};
 
 /// The longest link that is tried.
 const URL_BYTES_MAX: usize = 8 * 1024;

@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use jiff::Timestamp;
 pub use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 pub(super) use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
-pub(super) use reqwest::{Client, Error, Response, StatusCode};
+pub(super) use reqwest::{Client, Error, RequestBuilder, Response, StatusCode};
 
 use super::address::{Forbidden, Guard};
 
