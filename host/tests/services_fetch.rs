@@ -1,5 +1,7 @@
 //! What becomes of a fetch, for everything that a stranger's link may lead to.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
 mod lab;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -12,7 +14,7 @@ use ckan_worker::services::Failure;
 use ckan_worker::services::fetch::{Addrs, Fetcher, Name, Resolve, Resolving, Settings};
 use ckan_worker_abi::Status;
 use ckan_worker_plugin::Fetched;
-use lab::{Answer, Lab, http};
+use lab::{Answer, Lab, http, nobody};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
@@ -314,9 +316,7 @@ async fn a_server_that_fails_is_told_as_such() {
     check_answer("SSH-2.0-OpenSSH_9.2\r\n", "fetch.read retry: the answer cannot be read").await;
     check_answer("", "fetch.read retry: the answer cannot be read").await;
 
-    let lab = Lab::always(String::new()).await;
-    let url = lab.url("/");
-    drop(lab);
+    let (_held, url) = nobody();
     check(&rig.failure(&url).await, "fetch.connect retry: Connection error: Connection refused");
 }
 
@@ -341,13 +341,14 @@ async fn a_fetch_that_is_given_up_leaves_no_file() {
     let half = [head, vec![b'x'; 300_000]].concat();
     let lab = Lab::new(move |_| Answer::ThenSilence(half.clone())).await;
     let rig = Rig::new();
+    let url = lab.url("/");
     let until = async |count: usize| {
         while files(rig.dir.path()) != count {
             tokio::task::yield_now().await;
         }
     };
     tokio::select! {
-        answer = rig.fetch(&lab.url("/")) => panic!("{answer:?}"),
+        answer = rig.fetch(&url) => panic!("{answer:?}"),
         () = until(1) => {}
     }
     tokio::time::timeout(Duration::from_secs(10), until(0)).await.expect("the file is deleted");

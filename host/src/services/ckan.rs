@@ -148,7 +148,7 @@ impl Client {
 
     fn unreachable(&self, name: &str, error: http::Error) -> Failure {
         let reason = match Trouble::from(error) {
-            Trouble::Timeout => format!("it did not answer within {} s", self.timeout.as_secs_f64()),
+            Trouble::Timeout => format!("it did not answer in time, at most {} s", self.timeout.as_secs_f64()),
             Trouble::Tls { reason, lasting: true } => {
                 return Failure::permanent("ckan.config", format!("{name}: no secure connection to CKAN: {reason}"));
             }

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
 /// What the server does with a request.
@@ -107,8 +107,16 @@ async fn read_request(stream: &mut TcpStream) -> Option<String> {
     }
 }
 
+/// An address at which nobody listens, for as long as the socket is held.
+pub fn nobody() -> (TcpSocket, String) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+    let url = format!("http://{}/", socket.local_addr().unwrap());
+    (socket, url)
+}
+
 /// An answer with a status line, headers and a body, and the right length.
 pub fn http(status: &str, headers: &[&str], body: &str) -> String {
-    let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
+    let headers = headers.iter().flat_map(|header| [*header, "\r\n"]).collect::<String>();
     format!("HTTP/1.1 {status}\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n{body}", body.len())
 }
