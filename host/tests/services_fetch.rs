@@ -15,7 +15,6 @@ use ckan_worker::services::fetch::{Addrs, Fetcher, Name, Resolve, Resolving, Set
 use ckan_worker_abi::Status;
 use ckan_worker_plugin::Fetched;
 use lab::{Answer, Lab, http, nobody};
-use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 fn settings(allow: &[&str]) -> Settings {
@@ -78,8 +77,8 @@ async fn a_file_arrives_whole_with_its_hash_and_what_was_said_about_it() {
     let fetched = rig.fetch(&lab.url("/colours.csv?key=1#top")).await.unwrap();
     assert_eq!(std::fs::read_to_string(&fetched.path).unwrap(), body);
     assert_eq!(fetched.bytes, body.len() as u64);
-    let hash: String = Sha256::digest(&body).iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(fetched.sha256, hash);
+    // As `sha256sum` says.
+    assert_eq!(fetched.sha256, "3de9c7ee3252e746980869036199bc3ea785e61f6676af198516978ac03377d1");
     assert_eq!((fetched.status, fetched.redirects, fetched.permanent_redirect), (200, 0, false));
     assert_eq!(fetched.content_type.as_deref(), Some("text/csv"));
     assert_eq!(fetched.etag.as_deref(), Some("\"v1\""));
@@ -325,6 +324,14 @@ async fn a_port_without_tls_is_told_as_such() {
     let lab = Lab::always(http("400 Bad Request", &[], "")).await;
     let failure = Rig::new().failure(&format!("https://{}/", lab.address)).await;
     check(&failure, "fetch.tls retry: TLS error: the server does not speak TLS on this port");
+}
+
+#[tokio::test]
+async fn a_certificate_that_nobody_vouches_for_is_told_as_such() {
+    let lab = lab::with_own_certificate("files.example").await;
+    let failure = Rig::new().failure(&format!("https://{}/", lab.address)).await;
+    check(&failure, "fetch.tls permanent: TLS error: the certificate ");
+    assert_eq!(lab.requests(), [""; 0]);
 }
 
 #[tokio::test]

@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::{self, ServerConfig, pki_types::PrivatePkcs8KeyDer};
 
 /// What the server does with a request.
 pub enum Answer {
@@ -105,6 +107,34 @@ async fn read_request(stream: &mut TcpStream) -> Option<String> {
             return Some(text);
         }
     }
+}
+
+/// A server that speaks TLS with a certificate that it signed itself, for `name`.
+pub async fn with_own_certificate(name: &str) -> Lab {
+    let own = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+    let key = PrivatePkcs8KeyDer::from(own.signing_key.serialize_der());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![own.cert.der().clone()], key.into())
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let requests = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&requests);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            // Only one who trusts the certificate comes further than this.
+            if acceptor.accept(stream).await.is_ok() {
+                log.lock().unwrap().push("trusted".to_owned());
+            }
+        }
+    });
+    Lab { address, requests, _tasks: tasks }
 }
 
 /// An address at which nobody listens, for as long as the socket is held.
