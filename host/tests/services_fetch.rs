@@ -16,6 +16,7 @@ use ckan_worker_abi::Status;
 use ckan_worker_plugin::Fetched;
 use lab::{Answer, Lab, http, nobody};
 use tempfile::TempDir;
+use tokio::task::JoinSet;
 
 fn settings(allow: &[&str]) -> Settings {
     Settings {
@@ -102,6 +103,20 @@ async fn an_empty_file_is_a_file() {
 async fn what_arrives_packed_is_kept_packed() {
     let lab = Lab::always(http("200 OK", &["Content-Encoding: gzip"], "not unpacked")).await;
     assert_eq!(Rig::new().fetch(&lab.url("/")).await.unwrap().bytes, 12);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_files_arrive_side_by_side() {
+    let lab = Lab::new(|path| Answer::Bytes(http("200 OK", &[], &path.repeat(50_000)).into_bytes())).await;
+    let rig = Arc::new(Rig::new());
+    let mut fetches = JoinSet::new();
+    for number in 10..30 {
+        let (rig, url) = (Arc::clone(&rig), lab.url(&format!("/{number}")));
+        fetches.spawn(async move { (number, rig.fetch(&url).await.unwrap()) });
+    }
+    for (number, fetched) in fetches.join_all().await {
+        assert_eq!(std::fs::read_to_string(fetched.path).unwrap(), format!("/{number}").repeat(50_000));
+    }
 }
 
 async fn moving() -> Lab {

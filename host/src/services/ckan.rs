@@ -6,16 +6,17 @@
 
 mod answer;
 mod check;
+mod request;
 
 use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Map, Value};
 use url::Url;
 
 pub use self::check::{CheckReport, Identity, Portal};
+use self::request::{actions_url, query_pairs};
 use super::Failure;
 use super::http::{self, HeaderName, HeaderValue, Trouble, Unread, header};
 
@@ -193,47 +194,6 @@ impl Token {
     }
 }
 
-fn actions_url(site: &Url) -> Result<Url, SetupError> {
-    if !matches!(site.scheme(), "http" | "https") {
-        return Err(SetupError::SiteUrl("it does not begin with `http://` or `https://`"));
-    }
-    if !site.username().is_empty() || site.password().is_some() {
-        return Err(SetupError::SiteUrl("it contains a user or a password"));
-    }
-    if site.query().is_some() || site.fragment().is_some() {
-        return Err(SetupError::SiteUrl("it contains a `?` or a `#`"));
-    }
-    let mut url = site.clone();
-    // A portal may live below its host's root: `https://city.example/data/`.
-    url.set_path(&format!("{}/api/3/action/", site.path().trim_end_matches('/')));
-    Ok(url)
-}
-
-/// Writes a JSON object as CKAN reads a query: a list is its name several times, what is deeper stays JSON.
-fn query_pairs(query: &[u8]) -> Result<Vec<(String, String)>, String> {
-    if query.is_empty() {
-        return Ok(Vec::new());
-    }
-    let query: Map<String, Value> =
-        serde_json::from_slice(query).map_err(|error| format!("the parameters are no JSON object: {error}"))?;
-    let mut pairs = Vec::new();
-    for (name, value) in query {
-        match value {
-            Value::Null => {}
-            Value::Array(values) => pairs.extend(values.into_iter().map(|value| (name.clone(), query_text(value)))),
-            value => pairs.push((name, query_text(value))),
-        }
-    }
-    Ok(pairs)
-}
-
-fn query_text(value: Value) -> String {
-    match value {
-        Value::String(text) => text,
-        other => other.to_string(),
-    }
-}
-
 fn bad_request(name: &str, reason: &str) -> Failure {
     Failure::permanent("ckan.bad-request", format!("{name}: {reason}"))
 }
@@ -251,16 +211,6 @@ mod tests {
             token_header: "Authorization".to_owned(),
             timeout: Duration::from_secs(5),
         }
-    }
-
-    #[test]
-    fn a_portal_may_live_below_the_root_of_its_host() {
-        let check = |site: &str, expected: &str| {
-            assert_eq!(actions_url(&site.parse().unwrap()).unwrap().as_str(), expected);
-        };
-        check("https://data.example", "https://data.example/api/3/action/");
-        check("https://data.example/", "https://data.example/api/3/action/");
-        check("http://city.example:8080/data/", "http://city.example:8080/data/api/3/action/");
     }
 
     #[test]
@@ -282,14 +232,5 @@ mod tests {
         let client = Client::new(settings("https://data.example")).unwrap();
         assert!(!format!("{client:?} {client:#?}").contains(TOKEN));
         assert!(!format!("{:?}", settings("https://data.example")).contains(TOKEN));
-    }
-
-    #[test]
-    fn parameters_become_a_query_as_ckan_reads_it() {
-        let pairs = query_pairs(br#"{"fq":["x","y"],"id":"a&b","none":null,"private":true,"rows":5}"#).unwrap();
-        let pairs: Vec<String> = pairs.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
-        assert_eq!(pairs, ["fq=x", "fq=y", "id=a&b", "private=true", "rows=5"]);
-        assert!(query_pairs(b"[1]").is_err());
-        assert!(query_pairs(b"").unwrap().is_empty());
     }
 }

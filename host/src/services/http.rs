@@ -1,8 +1,9 @@
 //! The one door to HTTP: builds the clients, reads answers under a limit, and says in words what went wrong.
 
+mod names;
+
 use std::error::Error as StdError;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,8 @@ pub use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 pub(super) use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 pub(super) use reqwest::{Client, Error, RequestBuilder, Response, StatusCode};
 
+pub use self::names::SystemNames;
+use self::names::Vetted;
 use super::address::{Forbidden, Guard};
 
 /// How long opening a connection may take; a host that is switched off does not hold a run for longer.
@@ -53,57 +56,6 @@ fn builder() -> reqwest::ClientBuilder {
         .referer(false)
         .connect_timeout(CONNECT_MAX)
         .pool_idle_timeout(IDLE_MAX)
-}
-
-/// Resolves names as the system does.
-#[derive(Debug, Default)]
-pub struct SystemNames;
-
-impl Resolve for SystemNames {
-    fn resolve(&self, name: Name) -> Resolving {
-        Box::pin(async move {
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            Ok(Box::new(found.into_iter()) as Addrs)
-        })
-    }
-}
-
-/// Resolves names, and lets only the addresses through that the guard passes.
-struct Vetted {
-    names: Arc<dyn Resolve>,
-    guard: Arc<Guard>,
-}
-
-impl Resolve for Vetted {
-    fn resolve(&self, name: Name) -> Resolving {
-        let (names, guard) = (Arc::clone(&self.names), Arc::clone(&self.guard));
-        Box::pin(async move {
-            let host = name.as_str().to_owned();
-            let found: Vec<SocketAddr> =
-                if is_localhost(&host) { loopback() } else { names.resolve(name).await?.collect() };
-            let (mut passed, mut refused) = (Vec::new(), None);
-            for address in found {
-                match guard.vet(&host, address.ip()) {
-                    Ok(()) => passed.push(address),
-                    Err(forbidden) => refused = Some(forbidden),
-                }
-            }
-            match refused {
-                Some(forbidden) if passed.is_empty() => Err(forbidden.into()),
-                _ => Ok(Box::new(passed.into_iter()) as Addrs),
-            }
-        })
-    }
-}
-
-/// Whether a name means this machine, whatever a name server says about it (RFC 6761).
-fn is_localhost(host: &str) -> bool {
-    let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
-    host == "localhost" || host.ends_with(".localhost")
-}
-
-fn loopback() -> Vec<SocketAddr> {
-    [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)].map(|ip| SocketAddr::new(ip, 0)).into()
 }
 
 /// Why an exchange did not come to its end.
