@@ -1,8 +1,10 @@
 //! What a worker may ask of the host.
 
+mod address;
 pub mod ckan;
 pub mod fetch;
 pub mod ffi;
+mod http;
 
 use std::time::Duration;
 

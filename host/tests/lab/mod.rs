@@ -1,0 +1,152 @@
+//! A server on loopback that answers as it is told, byte for byte, and remembers what it was asked.
+
+#![allow(dead_code, reason = "each test file uses its own part of the lab")]
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::{self, ServerConfig, pki_types::PrivatePkcs8KeyDer};
+
+/// What the server does with a request.
+pub enum Answer {
+    /// Sends these bytes and closes.
+    Bytes(Vec<u8>),
+    /// Sends these bytes, then keeps the connection open without a word.
+    ThenSilence(Vec<u8>),
+    /// Sends the first, then the second again and again for as long as somebody listens.
+    ThenForEver(Vec<u8>, Vec<u8>),
+}
+
+type Decide = dyn Fn(&str) -> Answer + Send + Sync;
+
+pub struct Lab {
+    pub address: SocketAddr,
+    requests: Arc<Mutex<Vec<String>>>,
+    _tasks: JoinSet<()>,
+}
+
+impl Lab {
+    /// Answers by the path and query of a request.
+    pub async fn new(decide: impl Fn(&str) -> Answer + Send + Sync + 'static) -> Self {
+        Self::at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), decide).await
+    }
+
+    pub async fn at(address: SocketAddr, decide: impl Fn(&str) -> Answer + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let (decide, log): (Arc<Decide>, _) = (Arc::new(decide), Arc::clone(&requests));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                connections.spawn(converse(stream, Arc::clone(&decide), Arc::clone(&log)));
+            }
+        });
+        Self { address, requests, _tasks: tasks }
+    }
+
+    /// Gives every request the same answer.
+    pub async fn always(answer: String) -> Self {
+        Self::new(move |_| Answer::Bytes(answer.clone().into_bytes())).await
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// Head and body of every request so far.
+    pub fn requests(&self) -> Vec<String> {
+        self.requests.lock().unwrap().clone()
+    }
+}
+
+async fn converse(mut stream: TcpStream, decide: Arc<Decide>, log: Arc<Mutex<Vec<String>>>) {
+    let Some(request) = read_request(&mut stream).await else { return };
+    let path = request.split(' ').nth(1).unwrap_or_default().to_owned();
+    log.lock().unwrap().push(request);
+    // The other side may hang up at any time: that is what some tests are about.
+    match decide(&path) {
+        Answer::Bytes(bytes) => {
+            let _ = stream.write_all(&bytes).await;
+            let _ = stream.shutdown().await;
+        }
+        Answer::ThenSilence(bytes) => {
+            let _ = stream.write_all(&bytes).await;
+            let _ = stream.read(&mut [0; 64]).await;
+        }
+        Answer::ThenForEver(head, again) => {
+            let _ = stream.write_all(&head).await;
+            while stream.write_all(&again).await.is_ok() {}
+        }
+    }
+}
+
+async fn read_request(stream: &mut TcpStream) -> Option<String> {
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let read = stream.read(&mut buffer).await.ok()?;
+        if read == 0 {
+            return None;
+        }
+        bytes.extend_from_slice(&buffer[..read]);
+        // The first byte of a TLS handshake; what follows is not for us.
+        if bytes[0] == 0x16 {
+            return Some("TLS /tls".to_owned());
+        }
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let length =
+            head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
+        if body.len() >= length.unwrap_or(0) {
+            return Some(text);
+        }
+    }
+}
+
+/// A server that speaks TLS with a certificate that it signed itself, for `name`.
+pub async fn with_own_certificate(name: &str) -> Lab {
+    let own = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+    let key = PrivatePkcs8KeyDer::from(own.signing_key.serialize_der());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![own.cert.der().clone()], key.into())
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let requests = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&requests);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            // Only one who trusts the certificate comes further than this.
+            if acceptor.accept(stream).await.is_ok() {
+                log.lock().unwrap().push("trusted".to_owned());
+            }
+        }
+    });
+    Lab { address, requests, _tasks: tasks }
+}
+
+/// An address at which nobody listens, for as long as the socket is held.
+pub fn nobody() -> (TcpSocket, String) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+    let url = format!("http://{}/", socket.local_addr().unwrap());
+    (socket, url)
+}
+
+/// An answer with a status line, headers and a body, and the right length.
+pub fn http(status: &str, headers: &[&str], body: &str) -> String {
+    let headers = headers.iter().flat_map(|header| [*header, "\r\n"]).collect::<String>();
+    format!("HTTP/1.1 {status}\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n{body}", body.len())
+}
