@@ -9,9 +9,12 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use ckan_worker::catalog::{Catalog, Entry, LoadedLibrary, Options, PrivateCopies, Refusal, State, load};
+use ckan_worker::catalog::{
+    Catalog, Entry, LoadedLibrary, Manifest, Options, Place, PrivateCopies, Rank, Refusal, State, load,
+};
 use ckan_worker::command::plugins;
 use ckan_worker_abi::Status;
+use ckan_worker_plugin::prelude::{Host, NoSettings, Notification, Outcome, Result, Worker};
 use tempfile::TempDir;
 use test_host::TestHost;
 
@@ -44,7 +47,7 @@ impl Rig {
         Catalog::scan(&[self.dir.path().to_owned()], Options::default())
     }
 
-    fn load(&self, path: &Path) -> Result<LoadedLibrary, Refusal> {
+    fn load(&self, path: &Path) -> std::result::Result<LoadedLibrary, Refusal> {
         load(&Entry::at(path, Options::default()), &self.copies)
     }
 
@@ -123,6 +126,36 @@ fn a_plugin_built_with_a_newer_abi_of_the_same_major_version_is_loaded_and_works
 }
 
 #[test]
+fn a_worker_that_is_linked_in_is_made_and_works_like_one_from_a_file() {
+    struct LinkedIn;
+
+    impl Worker for LinkedIn {
+        type Config = NoSettings;
+
+        fn create(_: NoSettings, host: &Host<'_>) -> Result<Self> {
+            host.info("made");
+            Ok(Self)
+        }
+
+        fn consume(&self, notification: &Notification<'_>, _: &Host<'_>) -> Result<Outcome> {
+            Ok(Outcome::skipped(notification.operation().to_owned()))
+        }
+    }
+
+    let rig = Rig::new();
+    let manifest = Manifest { name: "linked-in".to_owned(), ..Manifest::default() };
+    let library = LoadedLibrary::linked_in(ckan_worker_plugin::glue::module::<LinkedIn>(), manifest);
+    let worker = rig.host.create(&library, "{}").unwrap();
+    assert_eq!(rig.host.consume(&worker, "new", b"").message, "new");
+    assert_eq!((worker.name(), library.path()), ("linked-in", None));
+    rig.says(
+        &rig.host.create(&library, r#"{"x":"1"}"#).unwrap_err(),
+        "worker 'linked-in': its settings are wrong: x: unknown setting (this worker has no settings); correct \
+         [worker:linked-in]",
+    );
+}
+
+#[test]
 fn several_workers_are_made_from_one_library_and_from_one_file_loaded_twice() {
     let rig = Rig::new();
     let path = rig.put("libckan_worker_plain.so", &plain());
@@ -169,7 +202,7 @@ fn a_truncated_library_is_refused_wherever_it_ends() {
 fn a_library_without_a_manifest_is_not_opened() {
     let rig = Rig::new();
     let (path, trap) = (rig.path("libother.so"), rig.path("trap"));
-    fixtures::build_trap(&path, &trap, None);
+    fixtures::build_trap(&path, &trap, None, &[]);
     set_mode(&path, 0o755);
     let text = "DIR/libother.so: not a CKAN worker plugin (it holds no manifest); move it out of the plugin directory";
     rig.refuses(&path, State::NotAPlugin, text);
@@ -180,7 +213,7 @@ fn a_library_without_a_manifest_is_not_opened() {
 fn a_library_with_a_manifest_but_without_the_symbol_is_no_plugin() {
     let rig = Rig::new();
     let (path, trap) = (rig.path("libtrap.so"), rig.path("trap"));
-    fixtures::build_trap(&path, &trap, Some(&manifest("1.0.0")));
+    fixtures::build_trap(&path, &trap, Some(&manifest("1.0.0")), &[]);
     set_mode(&path, 0o755);
     let refusal = rig.load(&path).unwrap_err();
     rig.says(
@@ -195,7 +228,7 @@ fn a_library_with_a_manifest_but_without_the_symbol_is_no_plugin() {
 fn a_plugin_for_abi_2_is_refused_before_any_of_its_code_runs() {
     let rig = Rig::new();
     let (path, trap) = (rig.path("libtrap.so"), rig.path("trap"));
-    fixtures::build_trap(&path, &trap, Some(&manifest("2.0.0")));
+    fixtures::build_trap(&path, &trap, Some(&manifest("2.0.0")), &[]);
     set_mode(&path, 0o755);
     let text = "plugin 'trap' (DIR/libtrap.so): built for plugin ABI 2.0, this worker speaks 1.0; use a 'trap' that is \
                 built for ABI 1.0, or a worker that speaks 2.0 (plugin 1.0.0, rustc 1.88.0)";
@@ -204,6 +237,30 @@ fn a_plugin_for_abi_2_is_refused_before_any_of_its_code_runs() {
 
     let real = rig.put("libckan_worker_plain.so", &patched(plain(), br#""abi":"1.0.0""#, br#""abi":"2.0.0""#));
     assert_eq!(rig.load(&real).unwrap_err().code(), "plugin.other-abi");
+}
+
+#[test]
+fn a_library_that_needs_what_is_missing_is_refused_in_plain_words() {
+    let rig = Rig::new();
+    let (path, trap) = (rig.path("libtrap.so"), rig.path("trap"));
+    let check = |more: &[&str], text| {
+        fixtures::build_trap(&path, &trap, Some(&manifest("1.0.0")), more);
+        set_mode(&path, 0o755);
+        rig.says(&rig.load(&path).unwrap_err(), text);
+        assert!(!trap.exists());
+    };
+    check(
+        &["-DMISSING=geo_init"],
+        "DIR/libtrap.so: cannot be opened, the symbol geo_init is missing; rebuild it with all the libraries that it \
+         needs linked in",
+    );
+    let library = rig.path("libgeo-base.so");
+    fixtures::build_trap(&library, &trap, None, &["-Wl,-soname,libgeo-base.so"]);
+    check(
+        &["-Wl,--no-as-needed", library.to_str().unwrap()],
+        "DIR/libtrap.so: cannot be opened, the library libgeo-base.so, which it needs, is missing; install the package \
+         that holds it, or build the plugin without it",
+    );
 }
 
 #[test]
@@ -235,7 +292,7 @@ fn a_plugin_whose_types_are_not_those_of_its_abi_version_is_refused() {
          plugins inspect --abi DIR/libckan_worker_liar.so",
     );
     let mut report = Vec::new();
-    plugins::abi_text(&refusal, &mut report).unwrap();
+    plugins::inspect_abi(&Entry::at(&path, Options::default()), &mut report).unwrap();
     assert!(report.len() > 1000, "the whole comparison is there for those who ask");
 }
 
@@ -263,6 +320,44 @@ fn a_link_to_a_file_beside_it_is_no_second_file() {
     fs::hard_link(rig.path("libckan_worker_plain.so"), rig.path("libhard.so")).unwrap();
     assert_eq!(rig.scan().entries().len(), 1);
     assert!(rig.scan().find("plain").is_ok());
+}
+
+#[test]
+fn what_cargo_leaves_beside_the_executable_is_neither_a_second_file_nor_a_problem() {
+    let rig = Rig::new();
+    let deps = rig.path("deps");
+    fs::create_dir(&deps).unwrap();
+    set_mode(&deps, 0o755);
+    let path = rig.put("libckan_worker_plain.so", &plain());
+    fs::hard_link(&path, deps.join("libckan_worker_plain.so")).unwrap();
+    rig.put("deps/libckan_worker_plain-0123456789abcdef.so", &plain());
+    rig.put("deps/libserde_derive-0123456789abcdef.so", b"a macro");
+    let places = [(rig.dir.path(), Rank::Executable), (&deps, Rank::Deps)];
+    let places = places.map(|(dir, rank)| Place { dir: dir.to_owned(), rank });
+    let catalog = Catalog::scan_places(&places, Options::default());
+    let found: Vec<_> = catalog.entries().iter().map(|entry| (entry.path(), entry.state())).collect();
+    assert_eq!(found, [(path.as_path(), State::Usable)]);
+    assert!(catalog.problems().is_empty());
+}
+
+#[test]
+fn a_directory_that_is_missing_is_said_if_the_operator_named_it() {
+    let rig = Rig::new();
+    let catalog = Catalog::scan(&[rig.path("plugins")], Options::default());
+    rig.says(
+        &catalog.problems()[0],
+        "DIR/plugins: the plugin directory cannot be read (No such file or directory (os error 2)); create it, or \
+         correct plugin_dir",
+    );
+}
+
+#[test]
+fn a_pipe_named_like_a_library_is_not_waited_for() {
+    let rig = Rig::new();
+    let path = rig.path("libpipe.so");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let text = "DIR/libpipe.so: is not a regular file; build or copy it again, or move it out of the plugin directory";
+    rig.refuses(&path, State::Unreadable, text);
 }
 
 #[test]

@@ -96,7 +96,6 @@ impl Facts {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the shape that `map_err` asks for")]
 fn damaged(error: object::Error) -> String {
     format!("is damaged or incomplete: {}", error.to_string().to_lowercase())
 }

@@ -79,3 +79,64 @@ fn words(difference: &AbiInstability) -> String {
         _ => "the types are built differently".to_owned(),
     }
 }
+
+#[cfg(test)]
+#[expect(unsafe_code, reason = "the promises that are derived for the types of the tests")]
+mod tests {
+    use ckan_worker_abi::abi_stable::StableAbi;
+
+    use super::*;
+
+    /// The tables of one version: a root, and a second one that it reaches, as `HostVTable` is reached from `create`.
+    macro_rules! version {
+        ($name:ident, $count:ty $(, $later:ident)?) => {
+            #[expect(dead_code, reason = "only the layouts are looked at")]
+            mod $name {
+                use super::*;
+
+                #[repr(C)]
+                #[derive(StableAbi)]
+                #[sabi(kind(Prefix(prefix_ref = ServicesRef, prefix_fields = ServicesPrefix)))]
+                pub struct Services {
+                    #[sabi(last_prefix_field)]
+                    pub count: extern "C" fn() -> $count,
+                    $(pub $later: extern "C" fn() -> u32,)?
+                }
+
+                #[repr(C)]
+                #[derive(StableAbi)]
+                #[sabi(kind(Prefix(prefix_ref = ModuleRef, prefix_fields = ModulePrefix)))]
+                pub struct Module {
+                    #[sabi(last_prefix_field)]
+                    pub create: extern "C" fn(ServicesRef),
+                    $(pub $later: extern "C" fn() -> u32,)?
+                }
+            }
+        };
+    }
+
+    version!(first, u32);
+    version!(second, u32, health);
+    version!(lying, u64);
+
+    const FIRST: &TypeLayout = <first::ModuleRef as StableAbi>::LAYOUT;
+    const SECOND: &TypeLayout = <second::ModuleRef as StableAbi>::LAYOUT;
+    const LYING: &TypeLayout = <lying::ModuleRef as StableAbi>::LAYOUT;
+
+    #[test]
+    fn an_older_plugin_fits_a_newer_worker_and_a_newer_plugin_an_older_one() {
+        assert!(check_layout_compatibility(SECOND, FIRST).is_err(), "one direction alone is not enough");
+        assert!(compare(SECOND, FIRST).is_ok());
+        assert!(compare(FIRST, SECOND).is_ok());
+        assert!(compare(FIRST, FIRST).is_ok());
+    }
+
+    #[test]
+    fn another_type_in_a_table_is_found_in_both_directions() {
+        for (ours, theirs) in [(FIRST, LYING), (LYING, FIRST), (SECOND, LYING), (LYING, SECOND)] {
+            let difference = compare(ours, theirs).unwrap_err();
+            assert!(difference.summary.contains("u32") && difference.summary.contains("u64"), "{}", difference.summary);
+            assert!(difference.report.lines().count() > 10);
+        }
+    }
+}

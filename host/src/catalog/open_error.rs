@@ -16,7 +16,7 @@ pub fn explain(text: &str) -> (String, String) {
         );
     }
     if text.contains("cannot open shared object file")
-        && let Some((library, _)) = text.split_once(':')
+        && let Some((library, _)) = text.split_once(": cannot open")
     {
         return (
             format!("the library {library}, which it needs, is missing"),

@@ -3,7 +3,8 @@
 //! The rule: a plugin file and the directory it stands in belong to root or to the user that the worker runs as, and
 //! nobody else may write to them. A group counts as nobody else if the owner is alone in it, as with the private groups
 //! that Debian and Ubuntu give every user. A symbolic link is followed; the rule then holds for the file it leads to
-//! and the directory that file stands in, so a link may point from one trusted place to another and nowhere else.
+//! and the directory that file stands in, so a link may point from one trusted place to another and nowhere else. The
+//! directories above are not looked at: who exchanges the whole directory cannot give the new one away to root or to us.
 
 use std::fs::Metadata;
 use std::path::Path;
@@ -42,8 +43,13 @@ struct Problem {
 fn who_else(metadata: &Metadata) -> Option<Problem> {
     use std::os::unix::fs::MetadataExt;
 
-    let (owner, group, mode) = (metadata.uid(), metadata.gid(), metadata.mode() & 0o7777);
     let us = rustix::process::geteuid().as_raw();
+    judge(us, metadata.uid(), metadata.gid(), metadata.mode() & 0o7777, alone_in_group)
+}
+
+/// Decides for a file of `owner` and `group`, looked at by the user `us`.
+#[cfg(unix)]
+fn judge(us: u32, owner: u32, group: u32, mode: u32, alone: impl Fn(u32, u32) -> bool) -> Option<Problem> {
     if owner != 0 && owner != us {
         let what = format!("belongs to user {owner}, neither root nor the worker's user {us}");
         return Some(Problem { what, remedy: "chown it" });
@@ -51,7 +57,7 @@ fn who_else(metadata: &Metadata) -> Option<Problem> {
     if mode & 0o002 != 0 {
         return Some(Problem { what: format!("writable by everybody (mode {mode:04o})"), remedy: "chmod go-w" });
     }
-    if mode & 0o020 != 0 && !alone_in_group(owner, group) {
+    if mode & 0o020 != 0 && !alone(owner, group) {
         return Some(Problem { what: format!("writable by group {group} (mode {mode:04o})"), remedy: "chmod g-w" });
     }
     None
@@ -107,6 +113,20 @@ mod tests {
     #[track_caller]
     fn check(user: u32, group: u32, groups: &str, expected: bool) {
         assert_eq!(is_private_group(user, group, PASSWD, groups), expected);
+    }
+
+    #[test]
+    fn only_root_and_the_workers_user_may_own_what_is_loaded_and_only_they_may_write_to_it() {
+        let problem = |owner, mode, alone| judge(1000, owner, 50, mode, |_, _| alone).map(|problem| problem.what);
+        assert_eq!(problem(1000, 0o755, false), None);
+        assert_eq!(problem(0, 0o755, false), None);
+        assert_eq!(problem(1000, 0o775, true), None);
+        assert_eq!(problem(1000, 0o775, false).unwrap(), "writable by group 50 (mode 0775)");
+        assert_eq!(problem(1000, 0o757, true).unwrap(), "writable by everybody (mode 0757)");
+        assert_eq!(
+            problem(1001, 0o755, true).unwrap(),
+            "belongs to user 1001, neither root nor the worker's user 1000"
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use comfy_table::{Table, presets};
 use serde::Serialize;
 
-use crate::catalog::{Catalog, Entry, Facts, Manifest, Refusal, State};
+use crate::catalog::{Catalog, Entry, Facts, Manifest, PrivateCopies, Refusal, State, load};
 use crate::exit::Exit;
 
 /// The version of the JSON documents; fields are only ever added to it.
@@ -76,16 +76,21 @@ pub fn inspect_json(entry: &Entry, out: &mut dyn Write) -> io::Result<Exit> {
     Ok(exit_of(entry))
 }
 
-/// Prints the whole comparison of types, if that is why a file was refused when it was loaded; else the reason.
+/// Opens the file of `entry`, which runs its constructors, and prints whether its types are this worker's; if not, the
+/// whole comparison. The exit status says whether they are.
 ///
 /// # Errors
 /// Those of writing.
-pub fn abi_text(refusal: &Refusal, out: &mut dyn Write) -> io::Result<()> {
+pub fn inspect_abi(entry: &Entry, out: &mut dyn Write) -> io::Result<Exit> {
+    let Err(refusal) = PrivateCopies::new().and_then(|copies| load(entry, &copies)) else {
+        writeln!(out, "{}: its types are those of this worker", entry.path().display())?;
+        return Ok(Exit::Done);
+    };
     writeln!(out, "{refusal}")?;
-    match refusal {
-        Refusal::OtherLayout { report, .. } => writeln!(out, "\n{report}"),
-        _ => Ok(()),
+    if let Refusal::OtherLayout { report, .. } = refusal {
+        writeln!(out, "\n{report}")?;
     }
+    Ok(Exit::Failed)
 }
 
 fn exit_of(entry: &Entry) -> Exit {

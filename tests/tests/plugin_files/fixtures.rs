@@ -137,13 +137,13 @@ fn write(path: &Path, text: &str) {
 }
 
 /// Compiles `trap.c` into `library`: opening it writes the file `trap`.
-pub fn build_trap(library: &Path, trap: &Path, manifest: Option<&str>) {
+pub fn build_trap(library: &Path, trap: &Path, manifest: Option<&str>, more: &[&str]) {
     let mut compiler = Command::new("cc");
     compiler.args(["-shared", "-fPIC", "-o"]).arg(library).arg(repository().join("tests/plugins/trap.c"));
     compiler.arg(format!("-DTRAP={:?}", trap.to_str().unwrap()));
     if let Some(manifest) = manifest {
         compiler.arg(format!("-DMANIFEST={manifest:?}"));
     }
-    let output = compiler.output().unwrap();
+    let output = compiler.args(more).output().unwrap();
     assert!(output.status.success(), "cc: {}", String::from_utf8_lossy(&output.stderr));
 }
