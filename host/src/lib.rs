@@ -3,30 +3,37 @@
 //! The modules stand here top to bottom; each uses only what stands below it. `ARCHITECTURE.md` draws the map and
 //! walks one message through it.
 
+// The way in.
+pub mod command;
+pub mod app;
+
+// One message's way.
 pub mod dispatch;
 mod pool;
-
 mod process;
-
 mod desk;
-mod task;
-
 mod execute;
+mod task;
 mod lanes;
-
 pub mod subscription;
 
+// What was asked for.
 pub mod config;
 
+// Edges: may wait, may fail.
 pub mod source;
-
-pub mod catalog;
 pub mod services;
+pub mod catalog;
 
+// What is told.
 pub mod observe;
 
-pub mod notification;
+// Decisions: no clock, no I/O.
 pub mod retry;
+pub mod notification;
 
+// Plain values.
 pub mod delivery;
 pub mod exit;
+
+pub use app::App;

@@ -261,7 +261,7 @@ unsafe extern "C" fn ckan_action(
     name: RStr<'_>,
     body: RSlice<'_, u8>,
 ) -> RResult<RVec<u8>, Reply> {
-    let act = |call: &Call<'_>| call.wait(call.services.ckan.action(name.as_str(), body.as_slice()));
+    let act = |call: &Call<'_>| call.wait(call.services.ckan.action(name.as_str(), Bytes::copy_from_slice(body.as_slice())));
     // SAFETY: as in `log_line`.
     answered(unsafe { on_call(context, act) })
 }
