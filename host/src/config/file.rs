@@ -31,7 +31,7 @@ pub struct Files<'a> {
     pub findings: Findings,
 }
 
-impl Files<'_> {
+impl<'a> Files<'a> {
     /// Reads `path` over what was read before. `required` says whether it must have the section.
     pub fn add(&mut self, path: &Path, required: bool) {
         let mut chain: Vec<(PathBuf, Document)> = Vec::new();
@@ -82,7 +82,8 @@ impl Files<'_> {
     fn used_file(&mut self, path: &Path, document: &Document) -> Option<(PathBuf, Option<Place>)> {
         let entry = document.section(self.section)?.entry("use")?;
         let file = entry.value.trim().strip_prefix("config:")?.split('#').next()?;
-        let file = match interpolate(file, &self.lookup(path, document, document.section(self.section))) {
+        let scope = self.scope(path, document, document.section(self.section));
+        let file = match interpolate(file, &|name| scope.lookup(name)) {
             Ok(file) => file,
             Err(problem) => {
                 self.findings.push(reference(entry, &problem));
@@ -98,7 +99,9 @@ impl Files<'_> {
             let name = section.name.split([':', ' ']).next().unwrap_or_default();
             let meant = match section.name.strip_prefix("worker:") {
                 Some(worker) if worker.trim().is_empty() => "[worker:NAME]",
-                None if section.name != self.section && is_nearly_worker(&section.name, name) => "[worker] or [worker:NAME]",
+                None if section.name != self.section && is_nearly_worker(&section.name, name) => {
+                    "[worker] or [worker:NAME]"
+                }
                 _ => continue,
             };
             self.findings.push(
@@ -109,7 +112,8 @@ impl Files<'_> {
         }
         if required && document.section(self.section).is_none() {
             let names: Vec<_> = document.sections.iter().map(|section| format!("[{}]", section.name)).collect();
-            let found = if names.is_empty() { "it has none".to_owned() } else { format!("it has {}", names.join(", ")) };
+            let found =
+                if names.is_empty() { "it has none".to_owned() } else { format!("it has {}", names.join(", ")) };
             let message = format!("{} has no section [{}]", path.display(), self.section);
             self.findings.push(
                 Finding::error("config::no-section", message)
@@ -120,45 +124,34 @@ impl Files<'_> {
 
     fn add_document(&mut self, path: &Path, document: &Document) {
         let mut layer = Layer::default();
-        let rank = self.layers.len() + 1;
         if let Some(section) = document.section(self.section) {
+            let scope = self.scope(path, document, Some(section));
             // In a section of somebody else's, such as [app:main] of a ckan.ini, most settings are theirs.
             let unknown = if self.section == "worker" { Unknown::Error } else { Unknown::Ignore };
             for entry in section.entries.iter().filter(|entry| entry.key != "use") {
-                self.add_entry(&mut layer, rank, path, document, section, entry, Target::Host, unknown);
+                self.add_entry(&mut layer, &scope, entry, Target::Host, unknown);
             }
             for entry in defaults(document).filter(|entry| section.entry(&entry.key).is_none()) {
-                self.add_entry(&mut layer, rank, path, document, section, entry, Target::Host, Unknown::Ignore);
+                self.add_entry(&mut layer, &scope, entry, Target::Host, Unknown::Ignore);
             }
         }
         for section in &document.sections {
-            let Some(name) = section.name.strip_prefix("worker:").filter(|name| !name.trim().is_empty()) else { continue };
+            let Some(name) = worker_name(section) else { continue };
             self.headers.insert(name.to_owned(), section.place.clone());
+            let scope = self.scope(path, document, Some(section));
             for entry in &section.entries {
-                let target = Target::Worker(name.to_owned());
-                self.add_entry(&mut layer, rank, path, document, section, entry, target, Unknown::Error);
+                self.add_entry(&mut layer, &scope, entry, Target::Worker(name.to_owned()), Unknown::Error);
             }
         }
         self.layers.push(layer);
     }
 
-    #[expect(clippy::too_many_arguments, reason = "they are one setting and where it stands")]
-    fn add_entry(
-        &mut self,
-        layer: &mut Layer,
-        rank: usize,
-        path: &Path,
-        document: &Document,
-        section: &Section,
-        entry: &Entry,
-        target: Target,
-        unknown: Unknown,
-    ) {
+    fn add_entry(&mut self, layer: &mut Layer, scope: &Scope<'_>, entry: &Entry, target: Target, unknown: Unknown) {
         // A foreign value is left alone: what `%` means in it is not ours to say.
         if unknown == Unknown::Ignore && keys::host(&entry.key).is_none() {
             return;
         }
-        let text = match interpolate(&entry.value, &self.lookup(path, document, Some(section))) {
+        let text = match interpolate(&entry.value, &|name| scope.lookup(name)) {
             Ok(text) => text,
             Err(problem) => {
                 self.findings.push(reference(entry, &problem));
@@ -166,7 +159,7 @@ impl Files<'_> {
             }
         };
         let origin = Origin {
-            rank,
+            rank: self.layers.len() + 1,
             words: format!("{}:{}", entry.key_place.file, entry.key_place.line),
             written: entry.key.clone(),
             key_place: Some(entry.key_place.clone()),
@@ -175,28 +168,46 @@ impl Files<'_> {
         layer.add(Setting { target, key: entry.key.clone(), text, origin }, unknown, &mut self.findings);
     }
 
-    fn lookup<'b>(
-        &'b self,
-        path: &'b Path,
-        document: &'b Document,
-        section: Option<&'b Section>,
-    ) -> impl Fn(&str) -> Option<String> + 'b {
-        move |name| {
-            // CKAN's own loader lets files refer to variables of this name.
-            if name.starts_with("CKAN_") {
-                return self.environment.get(name).filter(|value| !value.contains('\n')).cloned();
-            }
-            let name = name.to_lowercase();
-            let absolute = || std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-            let entry = section.and_then(|section| section.entry(&name));
-            match entry.or_else(|| defaults(document).find(|entry| entry.key == name)) {
-                Some(entry) => Some(entry.value.clone()),
-                None if name == "here" => absolute().parent().map(|parent| parent.display().to_string()),
-                None if name == "__file__" => Some(absolute().display().to_string()),
-                None => None,
-            }
+    fn scope<'b>(&self, path: &'b Path, document: &'b Document, section: Option<&'b Section>) -> Scope<'b>
+    where
+        'a: 'b,
+    {
+        Scope { path, document, section, environment: self.environment }
+    }
+}
+
+/// What `%(name)s` may refer to.
+struct Scope<'a> {
+    path: &'a Path,
+    document: &'a Document,
+    section: Option<&'a Section>,
+    environment: &'a BTreeMap<String, String>,
+}
+
+impl Scope<'_> {
+    fn lookup(&self, name: &str) -> Option<String> {
+        // CKAN's own loader lets files refer to variables of this name.
+        if name.starts_with("CKAN_") {
+            return self.environment.get(name).filter(|value| !value.contains('\n')).cloned();
+        }
+        let name = name.to_lowercase();
+        let entry = self.section.and_then(|section| section.entry(&name));
+        if let Some(entry) = entry.or_else(|| defaults(self.document).find(|entry| entry.key == name)) {
+            return Some(entry.value.clone());
+        }
+        let absolute = std::path::absolute(self.path).unwrap_or_else(|_| self.path.to_owned());
+        // A path may hold a `%` of its own.
+        let text = |path: &Path| path.display().to_string().replace('%', "%%");
+        match name.as_str() {
+            "here" => absolute.parent().map(text),
+            "__file__" => Some(text(&absolute)),
+            _ => None,
         }
     }
+}
+
+fn worker_name(section: &Section) -> Option<&str> {
+    section.name.strip_prefix("worker:").filter(|name| !name.trim().is_empty())
 }
 
 fn defaults(document: &Document) -> impl Iterator<Item = &Entry> {

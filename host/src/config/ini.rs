@@ -147,6 +147,11 @@ impl Parser<'_> {
 
     fn setting(&mut self, section: usize, content: &str, place: Place) {
         let Some(at) = content.find(['=', ':']).filter(|at| *at > 0) else {
+            // It may be a secret that should have been indented.
+            let above = self.document.sections[section].entries.last();
+            let is_secret = above.is_some_and(|entry| entry.value.is_empty() && mask::is_secret_name(&entry.key));
+            let source = if is_secret { mask::MASK.to_owned() } else { place.source };
+            let place = Place { source, ..place };
             self.open = Open::Discarded;
             self.findings.push(
                 Finding::error("config::syntax", "this line is neither a section, a setting nor a comment")

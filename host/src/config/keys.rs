@@ -94,11 +94,29 @@ pub const HOST: &[Key] = &[
          commas, or sqlite:PATH for a file without a broker. A % in it is written %%. Without it the queue is the file \
          queue.db in $STATE_DIRECTORY, else in $XDG_STATE_HOME/ckan-worker, else in ~/.local/state/ckan-worker.",
     ),
-    key("queue.host", &["queue.hostname", "amqp_hostname", "amqp_host", "amqp.host", "amqp.hostname"], HOSTNAME, OLD_PART, ""),
+    key(
+        "queue.host",
+        &["queue.hostname", "amqp_hostname", "amqp_host", "amqp.host", "amqp.hostname"],
+        HOSTNAME,
+        OLD_PART,
+        "",
+    ),
     key("queue.port", &["amqp_port", "amqp.port"], Count { min: 1, max: 65535 }, OLD_PART, ""),
-    key("queue.user_id", &["queue.user", "amqp_user_id", "amqp_user", "amqp.user_id", "amqp.user"], HOSTNAME, OLD_PART, ""),
+    key(
+        "queue.user_id",
+        &["queue.user", "amqp_user_id", "amqp_user", "amqp.user_id", "amqp.user"],
+        HOSTNAME,
+        OLD_PART,
+        "",
+    ),
     key("queue.password", &["amqp_password", "amqp.password"], Secret, OLD_PART, ""),
-    key("queue.virtual_host", &["queue.vhost", "amqp_virtual_host", "amqp_vhost", "amqp.virtual_host"], HOSTNAME, OLD_PART, ""),
+    key(
+        "queue.virtual_host",
+        &["queue.vhost", "amqp_virtual_host", "amqp_vhost", "amqp.virtual_host"],
+        HOSTNAME,
+        OLD_PART,
+        "",
+    ),
     key("queue.library", &["amqp_library"], HOSTNAME, Old("there is only one library"), ""),
     key(
         "queue.name",
@@ -142,7 +160,13 @@ pub const HOST: &[Key] = &[
         Fixed("3"),
         "How often a worker tries a notification before it becomes a dead letter.",
     ),
-    key("deadline", &[], Duration { min: 1, max: 24 * HOUR }, Fixed("15m"), "How long a worker may take for one notification."),
+    key(
+        "deadline",
+        &[],
+        Duration { min: 1, max: 24 * HOUR },
+        Fixed("15m"),
+        "How long a worker may take for one notification.",
+    ),
     key(
         "grace",
         &[],
@@ -185,7 +209,13 @@ pub const HOST: &[Key] = &[
         Absent("127.0.0.0/8, ::1"),
         "Private networks that workers may fetch from all the same, separated by commas.",
     ),
-    key("fetch.timeout", &[], Duration { min: 1, max: 24 * HOUR }, Fixed("5m"), "How long one download may take in all."),
+    key(
+        "fetch.timeout",
+        &[],
+        Duration { min: 1, max: 24 * HOUR },
+        Fixed("5m"),
+        "How long one download may take in all.",
+    ),
     key("fetch.redirects_max", &[], Count { min: 0, max: 50 }, Fixed("10"), "How many redirects a download follows."),
     key(
         "fetch.user_agent",

@@ -125,6 +125,11 @@ impl Layer {
         }
     }
 
+    /// The host's setting of this name, if it stands here.
+    pub fn host(&self, key: &str) -> Option<&Setting> {
+        self.0.iter().find(|setting| setting.target == Target::Host && setting.key == key)
+    }
+
     fn defaults() -> Self {
         let preset = |key: &keys::Key| match key.preset {
             Preset::Fixed(text) => Some((key.name, text)),
@@ -146,7 +151,9 @@ fn unknown_key(setting: &Setting) -> Finding {
     let finding = setting.origin.at_key(finding, "not a key this worker knows");
     match keys::nearest(&setting.key) {
         Some(name) => finding.help(format!("a similar key exists: `{name}`")),
-        None => finding.help("worker.cfg.example lists all keys; settings of a worker stand in its section [worker:NAME]"),
+        None => {
+            finding.help("worker.cfg.example lists all keys; settings of a worker stand in its section [worker:NAME]")
+        }
     }
 }
 

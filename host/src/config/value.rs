@@ -1,5 +1,6 @@
 //! Reads the text of a setting as what it should be, or says what was expected.
 
+use std::net::IpAddr;
 use std::time;
 
 use ipnet::IpNet;
@@ -118,7 +119,7 @@ pub fn size(text: &str, min: u64, max: u64) -> Result<u64, String> {
 /// # Errors
 /// What was expected.
 pub fn networks(text: &str) -> Result<Vec<IpNet>, String> {
-    let network = |word: &str| word.parse().or_else(|_| word.parse().map(IpNet::from)).ok();
+    let network = |word: &str| word.parse().or_else(|_| word.parse::<IpAddr>().map(IpNet::from)).ok();
     let words = text.split(|character: char| character == ',' || character.is_whitespace()).filter(|w| !w.is_empty());
     words
         .map(|word| network(word).ok_or_else(|| format!("expected networks as in 10.0.0.0/8 or ::1, `{word}` is none")))
