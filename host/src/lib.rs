@@ -18,6 +18,7 @@ mod lanes;
 pub mod subscription;
 
 // What was asked for.
+pub mod cli;
 pub mod config;
 
 // Edges: may wait, may fail.
@@ -34,6 +35,9 @@ pub mod notification;
 
 // Plain values.
 pub mod delivery;
+pub mod diagnostic;
 pub mod exit;
 
 pub use app::App;
+pub use cli::configure;
+pub use config::Config;
