@@ -1,0 +1,126 @@
+//! A dataset as CKAN shows it.
+
+use std::time::Duration;
+
+use ckan_worker_plugin::prelude::*;
+
+use crate::record::Inputs;
+
+/// How long to wait before each further look for a dataset that CKAN does not know yet.
+const WAITS: [Duration; 5] = [
+    Duration::from_millis(100),
+    Duration::from_millis(200),
+    Duration::from_millis(400),
+    Duration::from_millis(800),
+    Duration::from_millis(800),
+];
+
+/// What `package_show` answers, as far as it matters here.
+#[derive(Deserialize)]
+pub struct Dataset {
+    /// Its id.
+    pub id: String,
+    /// The name in its address.
+    #[serde(default)]
+    pub name: String,
+    /// Whether only its organization may see it.
+    #[serde(default)]
+    pub private: bool,
+    /// `active`, `draft` or `deleted`.
+    #[serde(default = "active")]
+    pub state: String,
+    #[serde(default)]
+    resources: Vec<Resource>,
+}
+
+/// One of its resources. CKAN leaves most of it to whoever wrote it.
+#[derive(Deserialize)]
+pub struct Resource {
+    /// Its id.
+    pub id: String,
+    name: Option<String>,
+    url: Option<String>,
+    format: Option<String>,
+    last_modified: Option<String>,
+    state: Option<String>,
+    /// The hash that CKAN has.
+    pub hash: Option<String>,
+    /// The length that CKAN has: a number, a text, or nothing.
+    #[serde(default)]
+    pub size: Value,
+    /// The media type that CKAN has.
+    pub mimetype: Option<String>,
+}
+
+fn active() -> String {
+    "active".to_owned()
+}
+
+impl Dataset {
+    /// Whether it is published.
+    pub fn is_active(&self) -> bool {
+        self.state == "active"
+    }
+
+    /// The resources that are not deleted.
+    pub fn resources(&self) -> impl Iterator<Item = &Resource> {
+        self.resources.iter().filter(|resource| resource.state.as_deref() != Some("deleted"))
+    }
+}
+
+impl Resource {
+    /// Its name, or else its id.
+    pub fn name(&self) -> &str {
+        self.name.as_deref().filter(|name| !name.trim().is_empty()).unwrap_or(&self.id)
+    }
+
+    /// Its address; may be empty.
+    pub fn url(&self) -> &str {
+        self.url.as_deref().unwrap_or_default().trim()
+    }
+
+    /// The format that somebody said it has; may be empty.
+    pub fn declared(&self) -> &str {
+        self.format.as_deref().unwrap_or_default().trim()
+    }
+
+    /// What decides whether it is looked at again.
+    pub fn inputs(&self) -> Inputs {
+        Inputs {
+            url: crate::address::without_secrets(self.url()),
+            format: self.declared().to_owned(),
+            last_modified: self.last_modified.clone(),
+        }
+    }
+}
+
+/// The id of the dataset that a notification is about; one that cannot be an id is refused.
+pub fn checked_id<'a>(notification: &Notification<'a>) -> Result<&'a str> {
+    let id = notification.package_id()?;
+    if is_id(id) {
+        return Ok(id);
+    }
+    Err(Error::permanent(format!("the dataset's id is neither a UUID nor a name: {:?}", crate::status::clean(id)))
+        .with_code("payload"))
+}
+
+/// Whether a text is a UUID or a slug, and so safe in a path.
+pub fn is_id(text: &str) -> bool {
+    (2..=100).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+}
+
+/// Reads a dataset; `None` if CKAN does not know it.
+///
+/// CKAN announces a change before it is committed, so a dataset that is not there yet may be in a moment.
+pub fn read(host: &Host<'_>, id: &str) -> Result<Option<Dataset>> {
+    let mut waits = WAITS.iter();
+    loop {
+        match host.ckan().get("package_show", json!({ "id": id })) {
+            Err(error) if error.is_not_found() => match waits.next() {
+                Some(wait) => host.sleep(*wait)?,
+                None => return Ok(None),
+            },
+            answer => return answer.map(Some),
+        }
+    }
+}
