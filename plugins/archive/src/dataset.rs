@@ -6,7 +6,7 @@ use ckan_worker_plugin::prelude::*;
 
 use crate::record::Inputs;
 
-/// How long to wait before each further look for a dataset that CKAN does not know yet.
+/// How long to wait before each further look for what CKAN has announced and does not show yet.
 const WAITS: [Duration; 5] = [
     Duration::from_millis(100),
     Duration::from_millis(200),
@@ -29,6 +29,7 @@ pub struct Dataset {
     /// `active`, `draft` or `deleted`.
     #[serde(default = "active")]
     pub state: String,
+    metadata_modified: Option<String>,
     #[serde(default)]
     resources: Vec<Resource>,
 }
@@ -42,6 +43,7 @@ pub struct Resource {
     url: Option<String>,
     format: Option<String>,
     last_modified: Option<String>,
+    metadata_modified: Option<String>,
     state: Option<String>,
     /// The hash that CKAN has.
     pub hash: Option<String>,
@@ -109,18 +111,58 @@ pub fn is_id(text: &str) -> bool {
     (2..=100).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
 }
 
+/// When what a notification is about was changed, as the notification says.
+pub struct Announced {
+    /// The resource; `None` if it is about the dataset itself.
+    resource: Option<String>,
+    changed: Option<String>,
+}
+
+impl Announced {
+    /// Reads it from a payload; one that does not say leaves nothing to wait for.
+    pub fn by(notification: &Notification<'_>) -> Self {
+        #[derive(Deserialize)]
+        struct Payload {
+            metadata_modified: Option<String>,
+        }
+        let is_dataset = notification.routing_key() == "Package";
+        Self {
+            resource: if is_dataset { None } else { notification.entity_id().ok().map(str::to_owned) },
+            changed: notification.json::<Payload>().ok().and_then(|payload| payload.metadata_modified),
+        }
+    }
+
+    /// Whether CKAN shows an older state than was announced. It writes all times in one form, so texts compare.
+    fn is_newer_than(&self, dataset: &Dataset) -> bool {
+        let shown = match &self.resource {
+            None => dataset.metadata_modified.as_ref(),
+            Some(id) => dataset
+                .resources
+                .iter()
+                .find(|resource| resource.id == *id)
+                .and_then(|resource| resource.metadata_modified.as_ref()),
+        };
+        self.changed.as_ref().zip(shown).is_some_and(|(announced, shown)| announced > shown)
+    }
+}
+
 /// Reads a dataset; `None` if CKAN does not know it.
 ///
-/// CKAN announces a change before it is committed, so a dataset that is not there yet may be in a moment.
-pub fn read(host: &Host<'_>, id: &str) -> Result<Option<Dataset>> {
+/// CKAN announces a change before it is committed: a dataset that is not there yet, or not yet changed, may be in a
+/// moment. One that stays as it was is answered as it is, for not every announced change comes to be.
+pub fn read(host: &Host<'_>, id: &str, announced: &Announced) -> Result<Option<Dataset>> {
     let mut waits = WAITS.iter();
     loop {
-        match host.ckan().get("package_show", json!({ "id": id })) {
-            Err(error) if error.is_not_found() => match waits.next() {
-                Some(wait) => host.sleep(*wait)?,
-                None => return Ok(None),
-            },
-            answer => return answer.map(Some),
+        let dataset: Option<Dataset> = match host.ckan().get("package_show", json!({ "id": id })) {
+            Err(error) if error.is_not_found() => None,
+            answer => Some(answer?),
+        };
+        if dataset.as_ref().is_some_and(|dataset| !announced.is_newer_than(dataset)) {
+            return Ok(dataset);
+        }
+        match waits.next() {
+            Some(wait) => host.sleep(*wait)?,
+            None => return Ok(dataset),
         }
     }
 }

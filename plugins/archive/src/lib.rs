@@ -18,7 +18,7 @@ use std::path::PathBuf;
 
 use ckan_worker_plugin::prelude::*;
 
-use crate::dataset::Dataset;
+use crate::dataset::{Announced, Dataset};
 use crate::report::Summary;
 use crate::store::Store;
 use crate::visit::Visit;
@@ -52,7 +52,7 @@ impl Worker for Archive {
 
     fn consume(&self, notification: &Notification<'_>, host: &Host<'_>) -> Result<Outcome> {
         let id = dataset::checked_id(notification)?;
-        let Some(dataset) = dataset::read(host, id)? else {
+        let Some(dataset) = dataset::read(host, id, &Announced::by(notification))? else {
             return Ok(Outcome::skipped("the dataset does not exist (any more)"));
         };
         if dataset.private {

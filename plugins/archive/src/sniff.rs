@@ -179,6 +179,19 @@ mod tests {
         sniff(&ckan_worker_plugin::serde_json::from_value(fetched).unwrap(), declared).unwrap()
     }
 
+    const XLSX: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
+
+    /// A ZIP file with one empty file in it.
+    fn zip_with(name: &str) -> Vec<u8> {
+        let length = u8::try_from(name.len()).unwrap();
+        let sizes = [[0; 12].as_slice(), &[length, 0, 0, 0]].concat();
+        let local = [b"PK\x03\x04\x14\0\0\0\0\0\0\0\0\0", sizes.as_slice(), name.as_bytes()].concat();
+        let entry = [b"PK\x01\x02\x14\0\x14\0\0\0\0\0\0\0\0\0", sizes.as_slice(), &[0; 14], name.as_bytes()].concat();
+        let (at, long) = (u8::try_from(local.len()).unwrap(), u8::try_from(entry.len()).unwrap());
+        let end = [b"PK\x05\x06\0\0\0\0\x01\0\x01\0".as_slice(), &[long, 0, 0, 0, at, 0, 0, 0, 0, 0]].concat();
+        [local, entry, end].concat()
+    }
+
     #[track_caller]
     fn check(content: impl AsRef<[u8]>, declared: &str, mimetype: &str, remark: &str) {
         let expected = Sniffed::Type { mimetype: mimetype.to_owned(), remark: remark.to_owned() };
@@ -206,6 +219,9 @@ mod tests {
         check(b"%PDF-1.4\nx", "PDF", "application/pdf", "");
         check(b"\x1f\x8b\x08\0\0\0\0\0", "", "application/gzip", "");
         check(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "PNG", "image/png", "");
+        check(zip_with("xl/workbook.xml"), "XLSX", XLSX, "");
+        check(zip_with("data.csv"), "ZIP", "application/zip", "");
+        check(zip_with("data.csv"), "XLSX", "application/zip", "declared as XLSX, but it looks like application/zip");
         check(b"\0\x01\x02\x03", "", "application/octet-stream", "");
     }
 

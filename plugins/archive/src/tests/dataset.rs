@@ -41,6 +41,29 @@ fn a_dataset_that_does_not_come_is_skipped_after_two_seconds() {
 }
 
 #[test]
+fn a_change_that_is_announced_before_it_is_there_is_waited_for() {
+    let payload = |id: &str, changed: &str| {
+        json!({ "id": id, "package_id": PACKAGE_ID, "metadata_modified": changed }).to_string()
+    };
+    let rig = Rig::new(json!([resource(URL)]));
+    rig.bench.web(URL).body(CSV);
+    rig.edit(|dataset| {
+        dataset["metadata_modified"] = json!("2026-01-01T00:00:00.5");
+        dataset["resources"][0]["metadata_modified"] = json!("2026-01-01T00:00:00");
+    });
+    let waits = |event: Event| {
+        rig.bench.forget();
+        rig.bench.consume(&rig.archive, event).unwrap();
+        rig.bench.slept().len()
+    };
+    assert_eq!(waits(package_changed().payload(payload(PACKAGE_ID, "2026-01-01T00:00:00.5"))), 0);
+    assert_eq!(waits(package_changed().payload(payload(PACKAGE_ID, "2026-01-01T00:00:00.6"))), 5);
+    assert_eq!(waits(resource_changed().payload(payload(RESOURCE_ID, "2026-01-01T00:00:00"))), 0);
+    assert_eq!(waits(resource_changed().payload(payload(RESOURCE_ID, "2026-01-01T00:00:00.1"))), 5);
+    assert_eq!(waits(resource_changed().payload(payload("gone", "2026-01-01T00:00:00.1"))), 0);
+}
+
+#[test]
 fn a_failing_ckan_fails_the_run() {
     let rig = Rig::new(json!([resource(URL)]));
     rig.bench.ckan().fail("package_show", Error::retryable("503").with_code("ckan.unavailable"));
