@@ -59,6 +59,7 @@ impl Bench {
     ///
     /// # Errors
     /// Those of the settings (`settings`) and of [`Worker::create`].
+    #[expect(clippy::needless_pass_by_value, reason = "tests make it where they use it")]
     pub fn create<W: Worker>(&self, settings: Value) -> Result<W> {
         self.begin();
         border::create(self, &settings.to_string())
@@ -68,6 +69,7 @@ impl Bench {
     ///
     /// # Errors
     /// Those of [`Worker::consume`]; a panic has the code `panic`.
+    #[expect(clippy::needless_pass_by_value, reason = "tests make it where they use it")]
     pub fn consume<W: Worker>(&self, worker: &W, event: Event) -> Result<Outcome> {
         self.begin();
         border::consume(self, worker, &event)

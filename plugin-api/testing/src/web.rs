@@ -9,18 +9,17 @@ use sha2::{Digest, Sha256};
 
 use crate::bench::lock;
 
-/// What stands at addresses.
+/// What addresses answer.
 #[derive(Default)]
-pub(crate) struct Pages(Mutex<HashMap<String, Content>>);
+pub(crate) struct Pages(Mutex<HashMap<String, Answer>>);
 
 #[derive(Debug, Clone, Default)]
-struct Content {
+struct Answer {
     body: Vec<u8>,
     content_type: Option<String>,
     etag: Option<String>,
     last_modified: Option<String>,
-    /// 0 stands for 200.
-    status: u16,
+    status: Option<u16>,
     retry_after: Option<Duration>,
     redirect: Option<Redirect>,
     failure: Option<Error>,
@@ -41,53 +40,54 @@ pub struct Page<'a> {
     url: String,
 }
 
+#[expect(clippy::return_self_not_must_use, reason = "what is said about a page is taken down at once")]
 impl Page<'_> {
     /// Answers with this body.
     pub fn body(self, body: impl AsRef<[u8]>) -> Self {
-        self.with(|content| content.body = body.as_ref().to_vec())
+        self.with(|answer| answer.body = body.as_ref().to_vec())
     }
 
     /// Calls it this in `Content-Type`.
     pub fn content_type(self, content_type: &str) -> Self {
-        self.with(|content| content.content_type = Some(content_type.to_owned()))
+        self.with(|answer| answer.content_type = Some(content_type.to_owned()))
     }
 
     /// Sends this `ETag`.
     pub fn etag(self, etag: &str) -> Self {
-        self.with(|content| content.etag = Some(etag.to_owned()))
+        self.with(|answer| answer.etag = Some(etag.to_owned()))
     }
 
     /// Sends this `Last-Modified`.
     pub fn last_modified(self, date: &str) -> Self {
-        self.with(|content| content.last_modified = Some(date.to_owned()))
+        self.with(|answer| answer.last_modified = Some(date.to_owned()))
     }
 
     /// Answers with this status; from 400 on the fetch fails with `fetch.status`.
     pub fn status(self, status: u16) -> Self {
-        self.with(|content| content.status = status)
+        self.with(|answer| answer.status = Some(status))
     }
 
     /// Sends this `Retry-After`.
     pub fn retry_after(self, delay: Duration) -> Self {
-        self.with(|content| content.retry_after = Some(delay))
+        self.with(|answer| answer.retry_after = Some(delay))
     }
 
     /// Sends who asks to another address, for good (301) or for now (302).
     pub fn redirect(self, to: &str, permanent: bool) -> Self {
-        self.with(|content| content.redirect = Some(Redirect { to: to.to_owned(), permanent }))
+        self.with(|answer| answer.redirect = Some(Redirect { to: to.to_owned(), permanent }))
     }
 
     /// Fails; the code is the error's: `Error::retryable("timed out").with_code("fetch.timeout")`.
     pub fn fails(self, error: Error) -> Self {
-        self.with(|content| content.failure = Some(error))
+        self.with(|answer| answer.failure = Some(error))
     }
 
     /// The host takes the work back while this is being fetched, as when it is stopping.
     pub fn is_cancelled(self) -> Self {
-        self.with(|content| content.takes_back = true)
+        self.with(|answer| answer.takes_back = true)
     }
 
-    fn with(self, change: impl FnOnce(&mut Content)) -> Self {
+    fn with(self, change: impl FnOnce(&mut Answer)) -> Self {
         change(lock(&self.pages.0).entry(self.url.clone()).or_default());
         self
     }
@@ -99,7 +99,7 @@ impl Pages {
     }
 
     pub(crate) fn takes_back(&self, url: &str) -> bool {
-        lock(&self.0).get(url).is_some_and(|content| content.takes_back)
+        lock(&self.0).get(url).is_some_and(|answer| answer.takes_back)
     }
 
     /// Fetches an address into a file in `dir`.
@@ -109,38 +109,38 @@ impl Pages {
             return Err(Error::permanent(message).with_code("fetch.invalid-url"));
         }
         let (mut at, mut redirects, mut permanent) = (url.to_owned(), 0, true);
-        let content = loop {
-            let content = lock(&self.0).get(&at).cloned();
-            let content = content.ok_or_else(|| nobody_at(&at))?;
-            let Some(redirect) = &content.redirect else { break content };
+        let answer = loop {
+            let answer = lock(&self.0).get(&at).cloned();
+            let answer = answer.ok_or_else(|| nobody_at(&at))?;
+            let Some(redirect) = &answer.redirect else { break answer };
             (at, permanent, redirects) = (redirect.to.clone(), permanent && redirect.permanent, redirects + 1);
             if redirects > 10 {
                 return Err(Error::permanent("Too many redirects").with_code("fetch.redirects"));
             }
         };
-        let path = save(&content.answer(bytes_max)?, dir)?;
+        let path = save(&answer.give(bytes_max)?, dir)?;
         Ok(Fetched {
             path,
-            bytes: content.body.len() as u64,
-            sha256: Sha256::digest(&content.body).iter().map(|byte| format!("{byte:02x}")).collect(),
-            status: if content.status == 0 { 200 } else { content.status },
-            content_type: content.content_type,
+            bytes: answer.body.len() as u64,
+            sha256: hexadecimal(&Sha256::digest(&answer.body)),
+            status: answer.status.unwrap_or(200),
+            content_type: answer.content_type,
             url: at,
             redirects,
             permanent_redirect: redirects > 0 && permanent,
-            etag: content.etag,
-            last_modified: content.last_modified,
+            etag: answer.etag,
+            last_modified: answer.last_modified,
         })
     }
 }
 
-impl Content {
-    fn answer(&self, bytes_max: u64) -> Result<Vec<u8>> {
+impl Answer {
+    fn give(&self, bytes_max: u64) -> Result<Vec<u8>> {
         if let Some(error) = &self.failure {
             return Err(error.clone());
         }
-        if self.status >= 400 {
-            return Err(self.status_error());
+        if let Some(status) = self.status.filter(|status| *status >= 400) {
+            return Err(self.status_error(status));
         }
         let bytes = self.body.len() as u64;
         if bytes > bytes_max {
@@ -150,9 +150,9 @@ impl Content {
         Ok(self.body.clone())
     }
 
-    fn status_error(&self) -> Error {
-        let message = format!("Server reported status error: {}", self.status);
-        let passing = self.status == 408 || self.status == 429 || self.status >= 500;
+    fn status_error(&self, status: u16) -> Error {
+        let message = format!("Server reported status error: {status}");
+        let passing = status == 408 || status == 429 || status >= 500;
         let error = if passing { Error::retryable(message) } else { Error::permanent(message) };
         let error = error.with_code("fetch.status");
         match self.retry_after {
@@ -166,6 +166,10 @@ fn save(body: &[u8], dir: &Path) -> Result<PathBuf> {
     let mut file = tempfile::NamedTempFile::new_in(dir)?;
     file.write_all(body)?;
     Ok(file.keep()?.1)
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 fn nobody_at(url: &str) -> Error {

@@ -41,7 +41,7 @@ impl Worker for Actor {
             "fetch" => {
                 let fetched = host.fetch("http://x/a", 10)?;
                 host.info(&format!("{} {} {}", fetched.status, fetched.bytes, &fetched.sha256[..8]));
-                *self.last_file.lock().unwrap() = fetched.path;
+                *self.last_file.lock().expect("nobody panics with it") = fetched.path;
             }
             "sleep" => {
                 for _ in 0..10 {

@@ -97,7 +97,7 @@ impl Resource {
 }
 
 /// The id of the dataset that a notification is about; one that cannot be an id is refused.
-pub fn checked_id<'a>(notification: &Notification<'a>) -> Result<&'a str> {
+pub fn checked_id<'a>(notification: Notification<'a>) -> Result<&'a str> {
     let id = notification.package_id()?;
     if is_id(id) {
         return Ok(id);
@@ -120,7 +120,7 @@ pub struct Announced {
 
 impl Announced {
     /// Reads it from a payload; one that does not say leaves nothing to wait for.
-    pub fn by(notification: &Notification<'_>) -> Self {
+    pub fn by(notification: Notification<'_>) -> Self {
         #[derive(Deserialize)]
         struct Payload {
             metadata_modified: Option<String>,

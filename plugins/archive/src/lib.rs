@@ -3,6 +3,7 @@
 
 mod address;
 mod dataset;
+mod finding;
 mod name;
 mod record;
 mod report;
@@ -10,6 +11,11 @@ mod sniff;
 mod status;
 mod store;
 #[cfg(test)]
+#[expect(
+    clippy::needless_pass_by_value,
+    clippy::unnecessary_wraps,
+    reason = "tests say what they expect where they expect it"
+)]
 mod tests;
 mod visit;
 mod writeback;
@@ -51,8 +57,8 @@ impl Worker for Archive {
     }
 
     fn consume(&self, notification: &Notification<'_>, host: &Host<'_>) -> Result<Outcome> {
-        let id = dataset::checked_id(notification)?;
-        let Some(dataset) = dataset::read(host, id, &Announced::by(notification))? else {
+        let id = dataset::checked_id(*notification)?;
+        let Some(dataset) = dataset::read(host, id, &Announced::by(*notification))? else {
             return Ok(Outcome::skipped("the dataset does not exist (any more)"));
         };
         if dataset.private {

@@ -3,6 +3,7 @@
 use ckan_worker_plugin::prelude::*;
 use jiff::Timestamp;
 
+use crate::finding::{Copied, Finding};
 use crate::status::Status;
 
 /// The file `archive.json`: the fields of ckanext-archiver's table `archival`, and what is needed to go on.
@@ -67,54 +68,6 @@ pub struct Inputs {
     pub last_modified: Option<String>,
 }
 
-/// What was found when a resource was looked at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// What became of it.
-    pub status: Status,
-    /// Why; may be empty.
-    pub reason: String,
-    /// The address that answered, if it is another.
-    pub redirected_to: Option<String>,
-    /// Whether that is for good.
-    pub redirect_is_permanent: bool,
-    /// The copy; there is one exactly if the link works.
-    pub copy: Option<Copy>,
-    /// The limit that it was longer than.
-    pub over_limit: Option<u64>,
-}
-
-/// A copy that is kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Copy {
-    /// Where.
-    pub path: String,
-    /// Its length in bytes.
-    pub bytes: u64,
-    /// Its media type, as its content looks.
-    pub mimetype: String,
-    /// Its SHA-256.
-    pub sha256: String,
-    /// The `ETag` it came with.
-    pub etag: Option<String>,
-    /// The `Last-Modified` it came with.
-    pub last_modified: Option<String>,
-}
-
-impl Finding {
-    /// A finding without a copy.
-    pub fn without_copy(status: Status, reason: &str) -> Self {
-        Self {
-            status,
-            reason: crate::status::clean(reason),
-            redirected_to: None,
-            redirect_is_permanent: false,
-            copy: None,
-            over_limit: None,
-        }
-    }
-}
-
 impl Record {
     /// The record of a resource that nobody has looked at.
     pub fn new(package_id: &str, resource_id: &str, now: Timestamp) -> Self {
@@ -174,7 +127,7 @@ impl Record {
         }
     }
 
-    fn take_copy(&mut self, copy: &Copy, now: Timestamp) {
+    fn take_copy(&mut self, copy: &Copied, now: Timestamp) {
         self.cache_filepath = Some(copy.path.clone());
         self.size = Some(copy.bytes);
         self.mimetype = Some(copy.mimetype.clone());
@@ -201,7 +154,7 @@ mod tests {
     }
 
     fn success(sha256: &str) -> Finding {
-        let copy = Copy {
+        let copy = Copied {
             path: "/a/x.csv".to_owned(),
             bytes: 7,
             mimetype: "text/csv".to_owned(),

@@ -4,7 +4,8 @@ use ckan_worker_plugin::prelude::*;
 
 use crate::address::without_secrets;
 use crate::dataset::{Dataset, Resource};
-use crate::record::{Finding, Record};
+use crate::finding::Finding;
+use crate::record::Record;
 use crate::status::{Status, clean};
 
 /// How many resources of a dataset came to what.

@@ -5,8 +5,9 @@ use jiff::Timestamp;
 
 use crate::address::without_secrets;
 use crate::dataset::{Dataset, Resource};
+use crate::finding::{Copied, Finding};
 use crate::name::safe_name;
-use crate::record::{Copy, Finding, Record};
+use crate::record::Record;
 use crate::report;
 use crate::sniff::{Sniffed, sniff};
 use crate::status::{Status, Verdict, verdict};
@@ -72,7 +73,7 @@ impl Look<'_> {
         let name = safe_name(self.resource.url());
         let same = record.hash.as_ref() == Some(&fetched.sha256) && self.place.has(&name);
         let path = self.place.keep(&fetched.path, &name)?;
-        let copy = Copy {
+        let copy = Copied {
             path: path.to_string_lossy().into_owned(),
             bytes: fetched.bytes,
             mimetype,
