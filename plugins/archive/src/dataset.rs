@@ -97,7 +97,7 @@ impl Resource {
 }
 
 /// The id of the dataset that a notification is about; one that cannot be an id is refused.
-pub fn checked_id<'a>(notification: Notification<'a>) -> Result<&'a str> {
+pub fn checked_id(notification: Notification<'_>) -> Result<&str> {
     let id = notification.package_id()?;
     if is_id(id) {
         return Ok(id);

@@ -89,7 +89,6 @@ impl Look<'_> {
     fn take_down(&self, mut record: Record, finding: &Finding) -> Result<Visit> {
         let old = copy_name(&record);
         record.take(finding, &self.resource.inputs(), Timestamp::now());
-        record.written_back = record.written_back || self.resource.agrees_with(&record);
         self.place.remember(&record)?;
         report::found(self.resource, &record, finding, self.host);
         if let Some(old) = old.filter(|old| Some(old) != copy_name(&record).as_ref()) {

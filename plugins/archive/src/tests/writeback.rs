@@ -114,6 +114,23 @@ fn a_write_back_that_failed_is_made_good_without_fetching_again() {
 }
 
 #[test]
+fn a_write_back_that_failed_after_all_was_done_is_not_repeated() {
+    let rig = two();
+    rig.bench.ckan().fail("package_revise", Error::retryable("timeout").with_code("ckan.unavailable"));
+    assert_eq!(rig.run().unwrap_err().code(), "ckan.unavailable");
+    let done_all_the_same = rig.bench.writes().remove(0).parameters;
+    for (place, id) in [RESOURCE_ID, SECOND_ID].into_iter().enumerate() {
+        for (field, value) in done_all_the_same[format!("update__resources__{id}")].as_object().unwrap() {
+            rig.edit(|dataset| dataset["resources"][place][field] = value.clone());
+        }
+    }
+    rig.bench.forget();
+    assert_eq!(rig.run(), nothing_changed());
+    assert!(rig.bench.writes().is_empty());
+    rig.check_record(json!({ "written_back": true }));
+}
+
+#[test]
 fn what_somebody_sets_by_hand_is_left_alone_until_the_file_changes() {
     let rig = two();
     assert_eq!(rig.run(), done());
