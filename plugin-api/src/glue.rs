@@ -110,7 +110,8 @@ fn reply(status: Status, message: String) -> Reply {
     }
 }
 
-fn reply_of_error(error: Error) -> Reply {
+/// An error as it crosses the border.
+pub fn reply_of_error(error: Error) -> Reply {
     let status = match error.class {
         Class::Retryable => Status::RETRY,
         Class::Permanent => Status::PERMANENT,

@@ -91,7 +91,7 @@ impl<'a> Host<'a> {
     /// # Errors
     /// [`Class::Cancelled`] if it is.
     pub fn check_cancelled(&self) -> Result<()> {
-        if self.is_cancelled() { Err(cancelled()) } else { Ok(()) }
+        if self.is_cancelled() { Err(Error::cancelled()) } else { Ok(()) }
     }
 
     /// How long is left until this call's deadline; `None` if it has none.
@@ -110,7 +110,7 @@ impl<'a> Host<'a> {
     pub fn sleep(&self, duration: Duration) -> Result<()> {
         let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         // SAFETY: the context is valid throughout `'a`.
-        if unsafe { (self.raw.vt.sleep_ms())(self.raw.ctx, milliseconds) } { Ok(()) } else { Err(cancelled()) }
+        if unsafe { (self.raw.vt.sleep_ms())(self.raw.ctx, milliseconds) } { Ok(()) } else { Err(Error::cancelled()) }
     }
 
     /// The portal. The host owns the connection and the token; no plugin sees it.
@@ -203,10 +203,6 @@ struct FetchRequest<'a> {
     bytes_max: u64,
 }
 
-fn cancelled() -> Error {
-    Error::new(Class::Cancelled, "cancelled", "the host took the work back".to_owned())
-}
-
 fn received<T: DeserializeOwned>(answer: RResult<RVec<u8>, abi::Reply>) -> Result<T> {
     match answer {
         RResult::ROk(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
@@ -217,7 +213,15 @@ fn received<T: DeserializeOwned>(answer: RResult<RVec<u8>, abi::Reply>) -> Resul
 }
 
 impl Error {
-    pub(crate) fn from_reply(reply: abi::Reply) -> Self {
+    /// What a call that was taken back answers.
+    #[doc(hidden)]
+    pub fn cancelled() -> Self {
+        Self::new(Class::Cancelled, "cancelled", "the host took the work back".to_owned())
+    }
+
+    /// Takes an error as it came over the border.
+    #[doc(hidden)]
+    pub fn from_reply(reply: abi::Reply) -> Self {
         let class = match reply.status {
             abi::Status::PERMANENT | abi::Status::FATAL => Class::Permanent,
             abi::Status::CANCELLED => Class::Cancelled,

@@ -1,1 +1,13 @@
+#![doc = include_str!("../README.md")]
+#![warn(missing_docs)]
 
+mod bench;
+mod border;
+mod event;
+mod portal;
+mod web;
+
+pub use bench::{Bench, Line, Request};
+pub use event::{Event, PACKAGE_ID, RESOURCE_ID, package_changed, package_new, resource_changed};
+pub use portal::Portal;
+pub use web::Page;

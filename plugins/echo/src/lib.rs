@@ -20,3 +20,16 @@ impl Worker for Echo {
 }
 
 export_worker!(Echo);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ckan_worker_testing::{Bench, Event};
+
+    #[test]
+    fn echo_logs_the_routing_key_the_operation_and_the_payload() {
+        let bench = Bench::default();
+        bench.consume(&Echo, Event::new("Package", "changed", r#"{"id": "p1"}"#)).unwrap();
+        assert_eq!(bench.logged(), [r#"Package changed {"id": "p1"}"#]);
+    }
+}

@@ -1,0 +1,226 @@
+//! Where copies and records are kept: `<dir>/<id[:2]>/<id>/`.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+
+use ckan_worker_plugin::{Error, Result, serde_json};
+
+use crate::record::Record;
+
+const RECORD: &str = "archive.json";
+/// What is being written; no copy has a name that begins with a dot.
+const INCOMING: &str = ".incoming";
+
+/// The directory that everything is kept in.
+pub struct Store {
+    dir: PathBuf,
+}
+
+/// The directory of one resource.
+pub struct Place {
+    parent: PathBuf,
+    dir: PathBuf,
+}
+
+impl Store {
+    /// Makes the directory if it is not there, and tries to write in it.
+    pub fn open(dir: &Path) -> Result<Self> {
+        let probe = dir.join(INCOMING);
+        fs::create_dir_all(dir)
+            .and_then(|()| File::create(&probe))
+            .and_then(|_| fs::remove_file(&probe))
+            .map_err(|error| Error::permanent(format!("dir: cannot write to {}: {error}", dir.display())))?;
+        Ok(Self { dir: dir.to_owned() })
+    }
+
+    /// The place of a resource; `None` if its id cannot be a path.
+    pub fn place(&self, resource_id: &str) -> Option<Place> {
+        if !crate::dataset::is_id(resource_id) {
+            return None;
+        }
+        let parent = self.dir.join(&resource_id[..2]);
+        Some(Place { dir: parent.join(resource_id), parent })
+    }
+}
+
+impl Place {
+    /// What is remembered; `None` if there is nothing, or nothing that can be read.
+    pub fn record(&self) -> Result<Option<Record>> {
+        match fs::read(self.dir.join(RECORD)) {
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(self.trouble(&error)),
+        }
+    }
+
+    /// Remembers it: after a crash there is the old record or the new one.
+    pub fn remember(&self, record: &Record) -> Result<()> {
+        let mut text = serde_json::to_vec_pretty(record)?;
+        text.push(b'\n');
+        self.make().and_then(|()| self.replace(RECORD, &mut text.as_slice())).map_err(|error| self.trouble(&error))
+    }
+
+    /// Moves a file here under this name: after a crash there is the old copy or the new one. Answers where it is.
+    pub fn keep(&self, fetched: &Path, name: &str) -> Result<PathBuf> {
+        self.make().and_then(|()| self.move_here(fetched, name)).map_err(|error| self.trouble(&error))
+    }
+
+    /// Whether there is a copy with this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.dir.join(name).is_file()
+    }
+
+    /// Removes a copy, if it is there.
+    pub fn remove(&self, name: &str) -> Result<()> {
+        match fs::remove_file(self.dir.join(name)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(self.trouble(&error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes everything that is kept of the resource, if there is anything.
+    pub fn forget(&self) -> Result<()> {
+        match self.check_no_links().and_then(|()| fs::remove_dir_all(&self.dir)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(self.trouble(&error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn make(&self) -> io::Result<()> {
+        fs::create_dir_all(&self.dir)?;
+        self.check_no_links()
+    }
+
+    /// Somebody who can place a link in the tree must not lead us out of it.
+    fn check_no_links(&self) -> io::Result<()> {
+        for dir in [&self.parent, &self.dir] {
+            if fs::symlink_metadata(dir)?.is_symlink() {
+                return Err(io::Error::other(format!("{} is a symbolic link: remove it", dir.display())));
+            }
+        }
+        Ok(())
+    }
+
+    fn move_here(&self, fetched: &Path, name: &str) -> io::Result<PathBuf> {
+        let target = self.dir.join(name);
+        let file = File::open(fetched)?;
+        readable_by_all(&file)?;
+        file.sync_all()?;
+        match fs::rename(fetched, &target) {
+            // Another file system.
+            Err(error) if error.kind() == ErrorKind::CrossesDevices => self.replace(name, &mut &file)?,
+            moved => moved?,
+        }
+        File::open(&self.dir)?.sync_all()?;
+        Ok(target)
+    }
+
+    /// Writes beside, makes it durable, and renames.
+    fn replace(&self, name: &str, content: &mut dyn io::Read) -> io::Result<()> {
+        let incoming = self.dir.join(INCOMING);
+        let written = (|| {
+            // What a crash left is removed first, so that no link is followed.
+            match fs::remove_file(&incoming) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            let mut file = File::create_new(&incoming)?;
+            io::copy(content, &mut file)?;
+            file.flush()?;
+            readable_by_all(&file)?;
+            file.sync_all()?;
+            fs::rename(&incoming, self.dir.join(name))
+        })();
+        if written.is_err() {
+            // The first error is the one to tell.
+            let _ = fs::remove_file(&incoming);
+        }
+        written
+    }
+
+    fn trouble(&self, error: &io::Error) -> Error {
+        let message = format!("cannot keep files in {}: {error}", self.dir.display());
+        Error::retryable(message).with_code("archive.disk")
+    }
+}
+
+/// A web server reads the copies, as another user.
+#[cfg(unix)]
+fn readable_by_all(file: &File) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    file.set_permissions(fs::Permissions::from_mode(0o644))
+}
+
+#[cfg(not(unix))]
+fn readable_by_all(_: &File) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place() -> (tempfile::TempDir, Place) {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Store::open(&dir.path().join("kept")).unwrap().place("ab-1").unwrap();
+        (dir, place)
+    }
+
+    #[test]
+    fn an_id_that_leaves_the_directory_has_no_place() {
+        let (dir, _) = place();
+        let store = Store::open(dir.path()).unwrap();
+        for id in ["../../x", "", "a", "..", "a/b", "a\\b", "a\0b", "äöü", ".ab", &"x".repeat(101)] {
+            assert!(store.place(id).is_none(), "{id:?}");
+        }
+        assert!(store.place("5f0c3f10-6a5b-4ad0-9c3e-000000000001").is_some());
+    }
+
+    #[test]
+    fn a_copy_from_another_file_system_replaces_the_old_one_whole() {
+        let (_dir, place) = place();
+        place.make().unwrap();
+        place.replace("a.csv", &mut b"old".as_slice()).unwrap();
+        place.replace("a.csv", &mut b"new".as_slice()).unwrap();
+        assert_eq!(fs::read(place.dir.join("a.csv")).unwrap(), b"new");
+        assert!(!place.has(INCOMING));
+    }
+
+    #[test]
+    fn a_copy_that_breaks_off_leaves_the_old_one() {
+        struct Breaks;
+        impl io::Read for Breaks {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::Error::other("disk full"))
+            }
+        }
+        let (_dir, place) = place();
+        place.make().unwrap();
+        place.replace("a.csv", &mut b"old".as_slice()).unwrap();
+        assert!(place.replace("a.csv", &mut Breaks).is_err());
+        assert_eq!(fs::read(place.dir.join("a.csv")).unwrap(), b"old");
+        assert!(!place.has(INCOMING));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_in_the_tree_is_not_followed() {
+        let (dir, place) = place();
+        fs::create_dir_all(&place.parent).unwrap();
+        std::os::unix::fs::symlink(dir.path(), &place.dir).unwrap();
+        let fetched = dir.path().join("fetched");
+        fs::write(&fetched, "x").unwrap();
+        let error = place.keep(&fetched, "a.csv").unwrap_err();
+        assert!(error.message().contains("is a symbolic link"), "{error}");
+        assert!(!dir.path().join("a.csv").exists());
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_made_is_refused_by_name() {
+        let (dir, _) = place();
+        fs::write(dir.path().join("file"), "").unwrap();
+        let error = Store::open(&dir.path().join("file/x")).err().unwrap();
+        assert!(error.message().contains("dir: cannot write to") && error.message().contains("file/x"), "{error}");
+    }
+}
