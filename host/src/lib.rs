@@ -3,6 +3,8 @@
 //! The modules stand here top to bottom; each uses only what stands below it. `ARCHITECTURE.md` draws the map and
 //! walks one message through it.
 
+pub mod demo;
+
 pub mod dispatch;
 mod pool;
 
