@@ -156,7 +156,8 @@ impl Store {
         Ok(Success::read(Value::Object(resource.clone())))
     }
 
-    fn listed(&self) -> impl Iterator<Item = &Map<String, Value>> {
+    /// The datasets that everyone may see.
+    pub(super) fn listed(&self) -> impl Iterator<Item = &Map<String, Value>> {
         self.packages().iter().filter(|package| is_listed(package))
     }
 

@@ -90,6 +90,7 @@ impl Portal {
             }));
             shared = Some(Arc::clone(&made));
             Router::new()
+                .route("/", get(front))
                 .route("/api/3/action/{action}", get(call).post(call))
                 .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
                 .with_state(made)
@@ -209,6 +210,16 @@ impl Portal {
 
 fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
     shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// What a person sees who opens the portal's address: its public datasets, and where to read them.
+async fn front(State(shared): State<Arc<Mutex<Shared>>>) -> String {
+    let shared = lock(&shared);
+    let lines = shared.store.listed().map(|package| {
+        let name = text(package, "name");
+        format!("{:<24}{}/api/3/action/package_show?id={name}\n", text(package, "title"), shared.site_url)
+    });
+    lines.collect()
 }
 
 /// One call over HTTP.

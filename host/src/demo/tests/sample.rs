@@ -4,23 +4,28 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::super::{Web, data};
+use super::super::{Sample, Web, data};
 use super::*;
 
 #[test]
 fn the_sample_portal_shows_twelve_datasets_and_thirty_one_resources() {
     run(async {
-        let web = Web::start(data::files()).await.unwrap();
-        let portal = Portal::start(data::sample(&web.url())).await.unwrap();
-        let (_, body) = ask_anonymously(&portal, "package_search", json!({"rows": 100})).await;
+        let sample = Sample::start().await.unwrap();
+        let portal = &sample.portal;
+        let (_, body) = ask_anonymously(portal, "package_search", json!({"rows": 100})).await;
         let datasets = body["result"]["results"].as_array().unwrap();
         let resources = datasets.iter().map(|dataset| dataset["resources"].as_array().unwrap().len()).sum();
         assert_eq!((datasets.len(), resources), (12, 31));
         assert_eq!(data::count(), (12, 31));
         assert_eq!(portal.backfill().len(), 14);
         for name in data::HIDDEN {
-            assert_eq!(ask_anonymously(&portal, "package_show", json!({"id": name})).await.0, 403);
+            assert_eq!(ask_anonymously(portal, "package_show", json!({"id": name})).await.0, 403);
         }
+        let headline = format!("Sample portal   {}/   12 datasets, 31 resources", portal.url());
+        assert_eq!(sample.headline(), headline);
+        let front = client().get(portal.url()).send().await.unwrap().text().await.unwrap();
+        assert_eq!((front.lines().count(), front.contains("internal-draft")), (12, false));
+        sample.stop().await;
     });
 }
 

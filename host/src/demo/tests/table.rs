@@ -42,8 +42,7 @@ fn the_table_has_a_line_for_each_verdict() {
     assert_eq!(text.join("\n"), GOLDEN);
 }
 
-const GOLDEN: &str = "\
-  ok       elements.csv            6.1 kB  text/csv          sha256 91c0…  2 ms
+const GOLDEN: &str = "  ok       elements.csv            6.1 kB  text/csv          sha256 91c0…  2 ms
   ok       planets.xlsx            9.8 kB  spreadsheet       sha256 91c0…
   moved    iso-countries.json     10.5 kB  application/json  sha256 91c0…  moved to http://a.example/new.json
   broken   old-budget.csv        Server reported status error: 404 Not Found
