@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use axum::body::Bytes;
-use sha2::{Digest as _, Sha256};
 
 use super::dataset::{Dataset, Datasets};
+use super::digest::sha256;
 use super::expected::Expected;
 use super::web::Behaviour;
 
@@ -116,7 +116,7 @@ const CATALOG: &[(&str, &str, &[Entry])] = &[
         "Capitals",
         &[
             Entry("capitals.geojson", "GeoJSON", Keep(&["application/geo+json"])),
-            Entry("capitals.kml", "KML", Keep(&["application/vnd.google-earth.kml+xml"])),
+            Entry("capitals.kml", "KML", Keep(&["application/vnd.google-earth.kml+xml", "application/xml"])),
             Entry("capitals.csv", "CSV", Keep(CSV)),
         ],
     ),
@@ -205,8 +205,7 @@ fn entries() -> impl Iterator<Item = &'static Entry> {
 fn expectation(name: &'static str, does: &Does) -> Expected {
     let kept = |file: &str, mimetypes, redirected| {
         let bytes = asset(file);
-        let sha256 = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        Expected { kept: Some((bytes.len() as u64, sha256)), mimetypes, redirected, ..Expected::new(name, 0) }
+        Expected { kept: Some((bytes.len() as u64, sha256(bytes))), mimetypes, redirected, ..Expected::new(name, 0) }
     };
     match does {
         Keep(mimetypes) => kept(name, mimetypes, false),

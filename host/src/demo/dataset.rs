@@ -1,7 +1,8 @@
 //! Datasets as the sample portal keeps them: in the shape of `package_show`.
 
 use serde_json::{Map, Value, json};
-use sha2::{Digest as _, Sha256};
+
+use super::digest::sha256;
 
 /// When everything on the portal was made.
 const CREATED: &str = "2026-01-01T00:00:00.000000";
@@ -165,8 +166,8 @@ const NULL_AT_FIRST: &[&str] = &[
 
 /// An id in the shape of CKAN's, made from two names.
 fn id_of(within: &str, name: &str) -> String {
-    let hex: String = Sha256::digest(format!("{within}/{name}")).iter().take(16).map(|b| format!("{b:02x}")).collect();
-    format!("{}-{}-4{}-8{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..])
+    let hex = sha256(format!("{within}/{name}"));
+    format!("{}-{}-4{}-8{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..32])
 }
 
 /// The text in a field, empty if there is none.

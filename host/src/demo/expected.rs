@@ -30,8 +30,8 @@ impl Expected {
         let differs = |what: &str, expected: &str, came: &str| {
             Some(format!("{}: expected {what} {expected}, got {came}", self.name))
         };
-        if line.status_id != self.status_id {
-            let came = format!("{} ({}: {})", line.status_id, line.status, line.reason);
+        if line.status_id != Some(self.status_id) {
+            let came = format!("{} ({}: {})", or_none(line.status_id), line.status, line.reason);
             return differs("status", &self.status_id.to_string(), &came);
         }
         if !line.reason.to_lowercase().contains(self.reason) {

@@ -129,10 +129,10 @@ fn step(value: &Value, part: &str, place: &[String]) -> Result<Step, Unmatched> 
         _ => return Err(unmatched(place, part)),
     };
     let by_id = |item: &Value| item["id"].as_str().is_some_and(|id| id.starts_with(part));
-    if part.len() >= ID_PREFIX_MIN {
-        if let Some(index) = items.iter().position(by_id) {
-            return Ok(Step::Index(index));
-        }
+    if part.len() >= ID_PREFIX_MIN
+        && let Some(index) = items.iter().position(by_id)
+    {
+        return Ok(Step::Index(index));
     }
     let index = part.parse::<isize>().map_err(|_| unmatched(place, part))?;
     let index = if index < 0 { items.len().checked_add_signed(index) } else { usize::try_from(index).ok() };

@@ -23,8 +23,10 @@
 
 mod actions;
 mod announce;
+mod call;
 pub mod data;
 mod dataset;
+mod digest;
 mod envelope;
 mod expected;
 mod merge;
@@ -40,10 +42,11 @@ mod web;
 mod tests;
 
 pub use announce::Notice;
+pub use call::{Call, Caller};
 pub use data::expected;
 pub use dataset::{Dataset, Datasets};
 pub use expected::{Expected, mismatches};
-pub use portal::{Call, Caller, Portal};
+pub use portal::Portal;
 pub use sample::Sample;
 pub use table::{ResourceLine, Table};
 pub use web::{Behaviour, Hit, Web};

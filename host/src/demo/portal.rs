@@ -1,75 +1,22 @@
 //! A portal on loopback that speaks CKAN's action API and remembers what it was asked.
 
-use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Path, Query, State};
-use axum::http::{HeaderMap, Method, StatusCode};
-use axum::response::Response;
-use axum::routing::get;
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
-use super::actions::{Request, Store, is_read};
 use super::announce::{self, Notice};
+use super::call::{Call, Failure, Shared, lock, routes};
 use super::dataset::{Dataset, Datasets, resources, text};
-use super::envelope::{Refusal, answer, response};
 use super::server::Server;
-
-/// The longest request that is read; CKAN's own limit stands in its web server.
-const REQUEST_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// A running portal. It stops when it is dropped; [`stop`](Self::stop) also waits until it has.
 #[derive(Debug)]
 pub struct Portal {
     server: Server,
     shared: Arc<Mutex<Shared>>,
-}
-
-/// One call of an action, as the portal saw it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Call {
-    /// `GET` or `POST`.
-    pub method: String,
-    /// The action's name.
-    pub action: String,
-    /// The parameters; null if they could not be read.
-    pub params: Value,
-    /// Who asked.
-    pub caller: Caller,
-    /// The status that was answered.
-    pub status: u16,
-}
-
-/// Who asked, judged by the token in the `Authorization` header.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Caller {
-    /// There was no token.
-    Anonymous,
-    /// There was a token that is nobody's; CKAN treats this one as anonymous and does not say so.
-    UnknownToken,
-    /// The token of this user.
-    User(String),
-}
-
-#[derive(Debug)]
-struct Shared {
-    site_url: String,
-    store: Store,
-    calls: Vec<Call>,
-    failures: VecDeque<Failure>,
-    listeners: Vec<mpsc::UnboundedSender<Notice>>,
-}
-
-#[derive(Debug)]
-struct Failure {
-    action: String,
-    status: StatusCode,
-    headers: HeaderMap,
-    body: String,
 }
 
 impl Portal {
@@ -80,20 +27,9 @@ impl Portal {
     pub async fn start(datasets: Datasets) -> io::Result<Self> {
         let mut shared = None;
         let server = Server::start(|address, _| {
-            let site_url = format!("http://{address}");
-            let made = Arc::new(Mutex::new(Shared {
-                store: Store::new(site_url.clone(), datasets),
-                site_url,
-                calls: Vec::new(),
-                failures: VecDeque::new(),
-                listeners: Vec::new(),
-            }));
+            let made = Arc::new(Mutex::new(Shared::new(format!("http://{address}"), datasets)));
             shared = Some(Arc::clone(&made));
-            Router::new()
-                .route("/", get(front))
-                .route("/api/3/action/{action}", get(call).post(call))
-                .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
-                .with_state(made)
+            routes(made)
         })
         .await?;
         Ok(Self { server, shared: shared.expect("a server that started has made its routes") })
@@ -114,6 +50,14 @@ impl Portal {
         self.lock().calls.iter().filter(|call| call.action == action).cloned().collect()
     }
 
+    /// Waits until an action was called so often, counted from the start; calls that failed count too.
+    pub async fn called(&self, action: &str, times: usize) {
+        let mut news = self.lock().news.subscribe();
+        while self.calls_of(action).len() < times {
+            news.changed().await.expect("the portal that is asked is there");
+        }
+    }
+
     /// Answers the next call of `action` with this status and body, and changes nothing.
     ///
     /// Told several times, it fails as many calls, in this order. A body that starts with `<` is sent as HTML.
@@ -127,10 +71,7 @@ impl Portal {
     /// The status or a header is not one that HTTP knows: a mistake in the test.
     pub fn fail_next_with(&self, action: &str, status: u16, body: &str, headers: &[(&'static str, &'static str)]) {
         let header = |(name, value): &(&'static str, &'static str)| {
-            (
-                name.parse::<axum::http::HeaderName>().expect("a header's name"),
-                axum::http::HeaderValue::from_static(value),
-            )
+            (name.parse::<HeaderName>().expect("a header's name"), HeaderValue::from_static(value))
         };
         self.lock().failures.push_back(Failure {
             action: action.to_owned(),
@@ -205,107 +146,5 @@ impl Portal {
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
         lock(&self.shared)
-    }
-}
-
-fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
-    shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
-/// What a person sees who opens the portal's address: its public datasets, and where to read them.
-async fn front(State(shared): State<Arc<Mutex<Shared>>>) -> String {
-    let shared = lock(&shared);
-    let lines = shared.store.listed().map(|package| {
-        let name = text(package, "name");
-        format!("{:<24}{}/api/3/action/package_show?id={name}\n", text(package, "title"), shared.site_url)
-    });
-    lines.collect()
-}
-
-/// One call over HTTP.
-async fn call(
-    State(shared): State<Arc<Mutex<Shared>>>,
-    method: Method,
-    Path(action): Path<String>,
-    Query(query): Query<Vec<(String, String)>>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    let params = if method == Method::GET {
-        Ok(query.into_iter().map(|(name, value)| (name, Value::String(value))).collect())
-    } else {
-        parameters(&body)
-    };
-    lock(&shared).call(&method, &action, &headers, params)
-}
-
-/// The parameters in a body; CKAN takes none at all for an empty object.
-fn parameters(body: &[u8]) -> Result<Map<String, Value>, Refusal> {
-    if body.is_empty() {
-        return Ok(Map::new());
-    }
-    match serde_json::from_slice(body) {
-        Ok(Value::Object(params)) => Ok(params),
-        Ok(other) => Err(Refusal::Bad(format!(
-            "Bad request: Request data JSON decoded to {other} but it needs to be a dictionary."
-        ))),
-        Err(error) => Err(Refusal::Bad(format!("Bad request: JSON Error: Error decoding JSON data. Error: {error}"))),
-    }
-}
-
-impl Shared {
-    fn call(
-        &mut self,
-        method: &Method,
-        action: &str,
-        headers: &HeaderMap,
-        params: Result<Map<String, Value>, Refusal>,
-    ) -> Response {
-        let caller = self.caller(headers);
-        let seen = params.as_ref().map_or(Value::Null, |params| Value::Object(params.clone()));
-        let response = match self.failure(action) {
-            Some(failure) => failure.response(),
-            None => {
-                let user = if let Caller::User(name) = &caller { Some(name.as_str()) } else { None };
-                let outcome = params.and_then(|params| {
-                    if *method == Method::GET && !is_read(action) {
-                        return Err(Refusal::Bad(format!("Bad request: Action name not known: {action}")));
-                    }
-                    self.store.act(Request { action, params: &params, user })
-                });
-                let (status, body) = answer(action, &self.site_url, outcome);
-                response(status, body.to_string())
-            }
-        };
-        let status = response.status().as_u16();
-        self.calls.push(Call { method: method.to_string(), action: action.to_owned(), params: seen, caller, status });
-        self.announce();
-        response
-    }
-
-    fn caller(&self, headers: &HeaderMap) -> Caller {
-        let Some(token) = headers.get("Authorization") else { return Caller::Anonymous };
-        let user = token.to_str().ok().and_then(|token| self.store.user_of(token));
-        user.map_or(Caller::UnknownToken, |name| Caller::User(name.to_owned()))
-    }
-
-    fn failure(&mut self, action: &str) -> Option<Failure> {
-        let index = self.failures.iter().position(|failure| failure.action == action)?;
-        self.failures.remove(index)
-    }
-
-    /// Tells the listeners what was committed.
-    fn announce(&mut self) {
-        for notice in self.store.notices.drain(..) {
-            self.listeners.retain(|listener| listener.send(notice.clone()).is_ok());
-        }
-    }
-}
-
-impl Failure {
-    fn response(self) -> Response {
-        let mut response = response(self.status, self.body);
-        response.headers_mut().extend(self.headers);
-        response
     }
 }

@@ -7,8 +7,9 @@ use std::time::Duration;
 pub struct ResourceLine {
     /// The resource's id.
     pub resource: String,
-    /// The archive's number for what happened; `0` and `1` are good, below 20 is broken, the rest is unsure.
-    pub status_id: u16,
+    /// The archive's number for what happened; `0` and `1` are good, below 20 is broken, the rest is unsure. `None` if
+    /// nothing is decided, because a server asked to come back later.
+    pub status_id: Option<u16>,
     /// The same in words.
     pub status: String,
     /// The resource's name.
@@ -39,7 +40,7 @@ impl ResourceLine {
         let text = |name: &str| field(name).unwrap_or_default().to_owned();
         Some(Self {
             resource: known("resource")?.to_owned(),
-            status_id: known("status_id")?.parse().ok()?,
+            status_id: known("status_id").map(str::parse).transpose().ok()?,
             status: text("status"),
             name: text("name"),
             declared: text("declared"),
@@ -55,13 +56,14 @@ impl ResourceLine {
     /// What kind of line it is.
     pub fn verdict(&self) -> Verdict {
         match self.status_id {
-            0 if self.is_page_instead() => Verdict::Wrong,
-            0 if self.redirected_to.is_some() => Verdict::Moved,
-            0 => Verdict::Ok,
-            1 => Verdict::Same,
-            21 => Verdict::TooBig,
-            10..=19 => Verdict::Broken,
-            _ => Verdict::Error,
+            Some(0) if self.is_page_instead() || !self.reason.is_empty() => Verdict::Wrong,
+            Some(0) if self.redirected_to.is_some() => Verdict::Moved,
+            Some(0) => Verdict::Ok,
+            Some(1) => Verdict::Same,
+            Some(21) => Verdict::TooBig,
+            Some(10..=19) => Verdict::Broken,
+            Some(_) => Verdict::Error,
+            None => Verdict::Waiting,
         }
     }
 
@@ -78,11 +80,13 @@ impl ResourceLine {
             Verdict::Ok | Verdict::Moved | Verdict::Same => {
                 let kind = self.mimetype.as_deref().map(short_kind).unwrap_or_default();
                 parts.push(format!("{:>8}  {kind:<16}", self.bytes.map(size).unwrap_or_default()));
-                parts.extend(self.sha256.as_ref().map(|hash| format!("sha256 {:.4}…", hash)));
+                parts.extend(self.sha256.as_ref().map(|hash| format!("sha256 {hash:.4}…")));
                 parts.extend(self.redirected_to.as_ref().map(|to| format!("moved to {to}")));
             }
-            Verdict::Wrong => parts.push(format!("declared {}, is an HTML page", self.declared)),
-            Verdict::Broken | Verdict::TooBig | Verdict::Error => parts.push(
+            Verdict::Wrong if self.is_page_instead() => {
+                parts.push(format!("declared {}, is an HTML page", self.declared));
+            }
+            Verdict::Wrong | Verdict::Broken | Verdict::TooBig | Verdict::Error | Verdict::Waiting => parts.push(
                 [&self.reason, &self.status].into_iter().find(|text| !text.is_empty()).cloned().unwrap_or_default(),
             ),
         }
@@ -108,6 +112,8 @@ pub enum Verdict {
     TooBig,
     /// The archive itself failed.
     Error,
+    /// Not decided: its server asked to come back later.
+    Waiting,
 }
 
 impl Verdict {
@@ -121,12 +127,13 @@ impl Verdict {
             Self::Broken => "broken",
             Self::TooBig => "too big",
             Self::Error => "error",
+            Self::Waiting => "retry",
         }
     }
 
     /// Whether it is counted among the problems.
     pub fn is_problem(self) -> bool {
-        !matches!(self, Self::Ok | Self::Moved | Self::Same)
+        matches!(self, Self::Wrong | Self::Broken | Self::TooBig | Self::Error)
     }
 }
 
@@ -169,10 +176,12 @@ impl Table {
 
     /// The line below the table.
     pub fn summary(&self, elapsed: Duration) -> String {
-        let problems = self.lines.iter().filter(|line| line.verdict().is_problem()).count();
-        let (all, kept) = (self.lines.len(), self.lines.len() - problems);
+        let count = |is: fn(Verdict) -> bool| self.lines.iter().filter(|line| is(line.verdict())).count();
+        let (problems, waiting) = (count(Verdict::is_problem), count(|verdict| verdict == Verdict::Waiting));
+        let (all, kept) = (self.lines.len(), self.lines.len() - problems - waiting);
         let word = if problems == 1 { "problem" } else { "problems" };
-        format!("{all} resources: {kept} kept, {problems} {word} found     {:.1} s", elapsed.as_secs_f64())
+        let waiting = if waiting == 0 { String::new() } else { format!(", {waiting} waiting") };
+        format!("{all} resources: {kept} kept, {problems} {word} found{waiting}     {:.1} s", elapsed.as_secs_f64())
     }
 }
 

@@ -10,8 +10,10 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt as _, stream};
-use sha2::{Digest as _, Sha256};
 
+use tokio::sync::watch;
+
+use super::digest::sha256;
 use super::server::{Server, Stopping};
 
 /// When every file was last changed.
@@ -81,6 +83,8 @@ pub struct Web {
 struct Shared {
     files: BTreeMap<String, Behaviour>,
     hits: Vec<Hit>,
+    /// Told of every new hit.
+    news: watch::Sender<()>,
 }
 
 #[derive(Clone)]
@@ -95,7 +99,7 @@ impl Web {
     /// # Errors
     /// There is no free port, or the system does not let us listen.
     pub async fn start(files: impl IntoIterator<Item = (String, Behaviour)>) -> io::Result<Self> {
-        let shared = Arc::new(Mutex::new(Shared { files: files.into_iter().collect(), hits: Vec::new() }));
+        let shared = Arc::new(Mutex::new(Shared { files: files.into_iter().collect(), ..Shared::default() }));
         let files = Arc::clone(&shared);
         let server =
             Server::start(|_, stopping| Router::new().fallback(serve).with_state(Serving { shared: files, stopping }))
@@ -116,6 +120,14 @@ impl Web {
     /// Every request since the start.
     pub fn requests(&self) -> Vec<Hit> {
         lock(&self.shared).hits.clone()
+    }
+
+    /// Waits until a path was asked for so often, counted from the start.
+    pub async fn asked(&self, path: &str, times: usize) {
+        let mut news = lock(&self.shared).news.subscribe();
+        while self.hits(path) < times {
+            news.changed().await.expect("the server that is asked is there");
+        }
     }
 
     /// Serves something else, or something new, at a path from now on.
@@ -139,16 +151,24 @@ async fn serve(State(serving): State<Serving>, method: Method, uri: Uri, headers
     let silent = behaviour == Behaviour::Silent;
     let response = respond(behaviour, &headers, &serving.stopping);
     let text = |value: &header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-    lock(&serving.shared).hits.push(Hit {
+    let hit = Hit {
         method: method.to_string(),
         path,
         headers: headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect(),
         status: (!silent).then(|| response.status().as_u16()),
-    });
+    };
+    lock(&serving.shared).take_down(hit);
     if silent {
         serving.stopping.wait().await;
     }
     response
+}
+
+impl Shared {
+    fn take_down(&mut self, hit: Hit) {
+        self.hits.push(hit);
+        self.news.send_replace(());
+    }
 }
 
 fn respond(behaviour: Behaviour, headers: &HeaderMap, stopping: &Stopping) -> Response {
@@ -181,8 +201,7 @@ fn file(mimetype: &str, body: Bytes, headers: &HeaderMap) -> Response {
 }
 
 fn etag(body: &[u8]) -> String {
-    let digest: String = Sha256::digest(body).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    format!("\"{digest}\"")
+    format!("\"{:.16}\"", sha256(body))
 }
 
 fn failing(status: StatusCode) -> Response {

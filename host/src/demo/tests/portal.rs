@@ -106,7 +106,8 @@ fn a_search_shows_what_is_public_page_by_page() {
 fn every_call_is_remembered_with_its_parameters() {
     run(async {
         let portal = portal().await;
-        ask_anonymously(&portal, "package_patch", json!({"id": "rivers", "notes": "x"})).await;
+        let refused = ask_anonymously(&portal, "package_patch", json!({"id": "rivers", "notes": "x"}));
+        let ((), _) = tokio::join!(portal.called("package_patch", 1), refused);
         ask(&portal, "status_show", json!({})).await;
         let call = &portal.calls_of("package_patch")[0];
         assert_eq!((call.method.as_str(), call.status), ("POST", 403));

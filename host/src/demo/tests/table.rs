@@ -35,6 +35,8 @@ fn the_table_has_a_line_for_each_verdict() {
         ),
         line("disk-full.csv", &[("status_id", "23"), ("status", "System error during archival"), ("reason", "")]),
         line("seen.csv", &[("status_id", "1")]),
+        line("busy.csv", &[("status_id", ""), ("status", "Postponed"), ("reason", "503, come back in 60 s")]),
+        line("list.csv", &[("reason", "declared as CSV, but it looks like application/pdf")]),
     ];
     let mut table = Table::new();
     let mut text: Vec<String> = lines.into_iter().filter_map(|line| table.add(line)).collect();
@@ -50,7 +52,9 @@ const GOLDEN: &str = "  ok       elements.csv            6.1 kB  text/csv       
   too big  satellite.tif         Content-length 2100000000 exceeds maximum allowed value 1000000
   error    disk-full.csv         System error during archival
   same     seen.csv
-8 resources: 4 kept, 4 problems found     7.4 s";
+  retry    busy.csv              503, come back in 60 s
+  wrong    list.csv              declared as CSV, but it looks like application/pdf
+10 resources: 4 kept, 5 problems found, 1 waiting     7.4 s";
 
 #[test]
 fn a_resource_worked_on_twice_has_one_line_until_something_else_comes_of_it() {
@@ -59,7 +63,7 @@ fn a_resource_worked_on_twice_has_one_line_until_something_else_comes_of_it() {
     assert_eq!(table.add(line("a.csv", &[("status_id", "1")])), None);
     assert_eq!(table.add(line("a.csv", &kept("10", "text/csv"))), None);
     assert!(table.add(line("a.csv", &[("status_id", "12"), ("reason", "404")])).is_some());
-    assert_eq!((table.lines().len(), table.lines()[0].status_id), (1, 12));
+    assert_eq!((table.lines().len(), table.lines()[0].status_id), (1, Some(12)));
 }
 
 #[test]
@@ -88,7 +92,7 @@ fn perfect() -> Vec<ResourceLine> {
     let lines = expected().into_iter().map(|expected| ResourceLine {
         resource: expected.name.to_owned(),
         name: expected.name.to_owned(),
-        status_id: expected.status_id,
+        status_id: Some(expected.status_id),
         bytes: expected.kept.as_ref().map(|(bytes, _)| *bytes),
         sha256: expected.kept.map(|(_, sha256)| sha256),
         mimetype: expected.mimetypes.first().map(|kind| (*kind).to_owned()),
@@ -112,7 +116,7 @@ fn a_mismatch_says_what_was_expected_and_what_came() {
         change(lines.iter_mut().find(|line| line.name == name).unwrap());
         assert_eq!(mismatches(&expected(), &lines), [sentence]);
     }
-    check("si-units.csv", |line| line.status_id = 12, "si-units.csv: expected status 0, got 12 (: )");
+    check("si-units.csv", |line| line.status_id = Some(12), "si-units.csv: expected status 0, got 12 (: )");
     check("si-units.csv", |line| line.bytes = Some(3), "si-units.csv: expected bytes 962, got 3");
     check("si-units.csv", |line| line.mimetype = None, "si-units.csv: expected type text/csv, got none");
     check(

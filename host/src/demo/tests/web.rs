@@ -78,9 +78,7 @@ fn a_server_that_is_stopped_leaves_no_answer_under_way() {
         let waiting = client.get(silent).timeout(Duration::from_secs(60)).send();
         let reading = endless.bytes();
         let stopping = async {
-            while web.hits("/silent") == 0 {
-                tokio::task::yield_now().await;
-            }
+            web.asked("/silent", 1).await;
             assert_eq!(web.requests().last().unwrap().status, None);
             web.stop().await;
         };
