@@ -70,6 +70,7 @@ pub(super) fn routes(shared: Arc<Mutex<Shared>>) -> Router {
     Router::new()
         .route("/", get(front))
         .route("/api/3/action/{action}", get(call).post(call))
+        .fallback(nowhere)
         .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
         .with_state(shared)
 }
@@ -86,6 +87,11 @@ async fn front(State(shared): State<Arc<Mutex<Shared>>>) -> String {
         format!("{:<24}{}/api/3/action/package_show?id={name}\n", text(package, "title"), shared.site_url)
     });
     lines.collect()
+}
+
+/// What CKAN answers where it has no page: HTML, which tells a wrong `site_url` from a missing dataset.
+async fn nowhere() -> Response {
+    response(StatusCode::NOT_FOUND, "<!DOCTYPE html><title>404 Not Found</title><h1>404 Not Found</h1>\n".to_owned())
 }
 
 /// One call over HTTP.

@@ -2,11 +2,15 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use axum::Router;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+
+/// How long a stop waits for answers under way.
+const STOP_MAX: Duration = Duration::from_secs(5);
 
 /// A running server; dropping it stops it as well, but does not wait.
 #[derive(Debug)]
@@ -52,9 +56,10 @@ impl Server {
         format!("http://{}", self.address)
     }
 
-    /// Stops listening and waits until every answer under way has ended.
+    /// Stops listening and waits until every answer under way has ended, or for [`STOP_MAX`].
     pub(super) async fn stop(mut self) {
         self.stop.send_replace(true);
-        while self.tasks.join_next().await.is_some() {}
+        // A client that neither reads nor hangs up would be waited for without end.
+        let _ = tokio::time::timeout(STOP_MAX, self.tasks.join_next()).await;
     }
 }

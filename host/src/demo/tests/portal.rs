@@ -73,6 +73,18 @@ fn a_request_that_is_not_one_is_answered_with_a_bare_string() {
 }
 
 #[test]
+fn a_path_beside_the_api_is_an_html_page_that_says_404() {
+    run(async {
+        let portal = portal().await;
+        let url = format!("{}/ckan/api/3/action/status_show", portal.url());
+        let response = client().post(url).body("{}").send().await.unwrap();
+        assert_eq!(response.status(), 404);
+        assert!(response.text().await.unwrap().starts_with("<!DOCTYPE html>"));
+        assert_eq!(portal.calls(), []);
+    });
+}
+
+#[test]
 fn a_token_proves_itself_with_user_show() {
     run(async {
         let portal = portal().await;

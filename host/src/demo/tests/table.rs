@@ -117,7 +117,12 @@ fn a_mismatch_says_what_was_expected_and_what_came() {
         assert_eq!(mismatches(&expected(), &lines), [sentence]);
     }
     check("si-units.csv", |line| line.status_id = Some(12), "si-units.csv: expected status 0, got 12 (: )");
-    check("si-units.csv", |line| line.bytes = Some(3), "si-units.csv: expected bytes 962, got 3");
+    check("empty.csv", |line| line.status_id = None, "empty.csv: expected status 12, got none (: )");
+    check(
+        "report.csv",
+        |line| line.mimetype = Some("text/csv".into()),
+        "report.csv: expected type text/html, got text/csv",
+    );
     check("si-units.csv", |line| line.mimetype = None, "si-units.csv: expected type text/csv, got none");
     check(
         "old-budget.csv",
@@ -129,6 +134,11 @@ fn a_mismatch_says_what_was_expected_and_what_came() {
         |line| line.redirected_to = None,
         "iso-countries.json: expected a redirect to be followed, got none",
     );
+
+    let units = expected().into_iter().find(|expected| expected.name == "si-units.csv").unwrap();
+    let cut = ResourceLine { bytes: Some(3), ..line("si-units.csv", &[]) };
+    let sentence = format!("si-units.csv: expected bytes {}, got 3", units.kept.as_ref().unwrap().0);
+    assert_eq!(units.mismatch(&cut), Some(sentence));
 
     let mut lines = perfect();
     lines.retain(|line| line.name != "slow.csv");
