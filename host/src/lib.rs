@@ -5,9 +5,11 @@
 
 // The way in.
 pub mod command;
+pub mod demo;
 pub mod app;
 
 // One message's way.
+
 pub mod dispatch;
 mod pool;
 mod process;
