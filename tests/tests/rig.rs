@@ -49,11 +49,11 @@ fn an_operator_can_close_connections_and_stop_the_broker() {
     vhost.declare_old_topology(&vhost.unique("site"), &queue);
     vhost.publish("", &queue, ["one", "two"]);
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let connection = runtime.block_on(async {
+    let (connection, _channel) = runtime.block_on(async {
         let connection = lapin::Connection::connect(vhost.url(), lapin::ConnectionProperties::default()).await.unwrap();
         let channel = connection.create_channel().await.unwrap();
         channel.basic_get(queue.as_str().into(), lapin::options::BasicGetOptions::default()).await.unwrap().unwrap();
-        connection
+        (connection, channel)
     });
     assert!(eventually(SOON, || vhost.unacked(&queue) == 1));
     assert_eq!(vhost.close_all_connections("the operator says so"), 1);

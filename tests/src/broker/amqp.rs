@@ -15,7 +15,7 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
 
 /// Waits for `work`, also where the test itself is async: on a thread of its own.
 pub fn wait_for<T: Send>(work: impl Future<Output = T> + Send) -> T {
-    let wait = || RUNTIME.block_on(tokio::time::timeout(ANSWER_MAX, work));
+    let wait = || RUNTIME.block_on(async { tokio::time::timeout(ANSWER_MAX, work).await });
     let result = std::thread::scope(|scope| scope.spawn(wait).join());
     match result {
         Ok(Ok(value)) => value,

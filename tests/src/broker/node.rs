@@ -105,7 +105,7 @@ impl Node {
     pub fn eval(&self, expression: &str) -> Result<String, String> {
         let Some(erl_call) = erl_call() else { return self.ctl(&["eval", expression]) };
         let script = self.dir.join(format!("eval-{:?}.erl", std::thread::current().id()));
-        fs::write(&script, expression).map_err(|error| format!("{}: {error}", script.display()))?;
+        fs::write(&script, format!("{expression}\n")).map_err(|error| format!("{}: {error}", script.display()))?;
         let input = fs::File::open(&script).map_err(|error| format!("{}: {error}", script.display()))?;
         let mut command = Command::new(erl_call);
         command.args(["-sname", &self.name, "-c", &self.cookie, "-e"]).stdin(input);
