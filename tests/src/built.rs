@@ -56,8 +56,13 @@ fn build(layout: &Layout) {
     }
     without_package_environment(&mut cargo);
     let output = cargo.current_dir(places::workspace()).stdin(Stdio::null()).output();
-    let output = output.unwrap_or_else(|error| panic!("cannot run {}: {error}", Path::new(cargo.get_program()).display()));
-    assert!(output.status.success(), "building what the tests run failed:\n{}", String::from_utf8_lossy(&output.stderr));
+    let output =
+        output.unwrap_or_else(|error| panic!("cannot run {}: {error}", Path::new(cargo.get_program()).display()));
+    assert!(
+        output.status.success(),
+        "building what the tests run failed:\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 /// What cargo tells a test about its package would look to build scripts like a reason to run again.

@@ -64,8 +64,8 @@ pub fn consumed(journal: &Path) -> Vec<Consumed> {
     let mut runs: Vec<Consumed> = Vec::new();
     // The last line may still be under way.
     for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
-        let line: Consumed = serde_json::from_str(line)
-            .unwrap_or_else(|error| panic!("{}: {error}: {line}", journal.display()));
+        let line: Consumed =
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("{}: {error}: {line}", journal.display()));
         match line.event {
             Event::Start => runs.push(line),
             Event::End => {

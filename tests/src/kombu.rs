@@ -38,7 +38,8 @@ fn python() -> PathBuf {
     }
     crate::say("making a Python environment with kombu, once");
     if !can_make_environments() {
-        broker::ensure_installed(Path::new("/usr/bin/python3"), "python3").unwrap_or_else(|problem| panic!("{problem}"));
+        broker::ensure_installed(Path::new("/usr/bin/python3"), "python3")
+            .unwrap_or_else(|problem| panic!("{problem}"));
         let ensurepip = PathBuf::from(format!("/usr/lib/{}/ensurepip", python_version()));
         broker::ensure_installed(&ensurepip, "python3-venv").unwrap_or_else(|problem| panic!("{problem}"));
     }

@@ -32,7 +32,8 @@ impl Layout {
         let program = std::env::current_exe().ok();
         program.as_deref().and_then(Self::of).unwrap_or_else(|| {
             // A documentation test lies in a temporary directory.
-            let target_dir = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), Into::into);
+            let target_dir =
+                std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), Into::into);
             Self { target_dir, triple: None, profile_dir: "debug".to_owned() }
         })
     }

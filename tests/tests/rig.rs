@@ -32,7 +32,8 @@ fn kombu_publishes_as_in_2011() {
     let vhost = broker.vhost("kombu");
     let (site, queue) = (vhost.unique("site"), vhost.unique("queue"));
     vhost.declare_old_topology(&site, &queue);
-    let notification = json!({"routing_key": "Package", "operation": "new", "payload": {"id": "p1", "title": "Straße"}});
+    let notification =
+        json!({"routing_key": "Package", "operation": "new", "payload": {"id": "p1", "title": "Straße"}});
     kombu::publish(vhost.url(), &site, std::slice::from_ref(&notification));
     let [message] = &vhost.drain(&queue)[..] else { panic!("one message was published") };
     assert_eq!(serde_json::from_slice::<serde_json::Value>(&message.body).unwrap(), notification);

@@ -165,7 +165,10 @@ fn left_out() -> bool {
     let left_out = std::env::var(LEAVE_OUT_VARIABLE).is_ok_and(|value| !matches!(value.as_str(), "" | "0"));
     if left_out {
         let name = std::thread::current().name().unwrap_or("a test").to_owned();
-        crate::say(&format!("LEFT OUT, NOT TESTED: {} NEEDS A BROKER ({LEAVE_OUT_VARIABLE} IS SET)", name.to_uppercase()));
+        crate::say(&format!(
+            "LEFT OUT, NOT TESTED: {} NEEDS A BROKER ({LEAVE_OUT_VARIABLE} IS SET)",
+            name.to_uppercase()
+        ));
     }
     left_out
 }

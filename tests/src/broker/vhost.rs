@@ -233,7 +233,9 @@ impl Vhost<'_> {
         let _ = amqp::on_channel(&self.url, async |channel: Channel| {
             for thing in made {
                 match thing {
-                    Made::Queue(queue) => drop(channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await?),
+                    Made::Queue(queue) => {
+                        drop(channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await?)
+                    }
                     Made::Exchange(name) => channel.exchange_delete(name.into(), Default::default()).await?,
                 }
             }
