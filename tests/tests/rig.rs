@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::json;
-use worker_tests::{Broker, WorkerProcess, built, eventually, kombu};
+use worker_tests::{Broker, WorkerProcess, built, consumed, eventually, kombu};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -85,14 +85,22 @@ fn scapegoat_waits_to_be_killed() {
     let Some(place) = std::env::var_os("WORKER_TESTS_SCAPEGOAT") else { return };
     let Some(broker) = Broker::private() else { return };
     let home = broker.log_dir().unwrap().with_file_name("home");
-    std::fs::write(place, home.to_str().unwrap()).unwrap();
+    let mut worker = WorkerProcess::with_config("");
+    let mut command = Command::new("sh");
+    command.args(["-c", "echo begun; exec sleep 600"]).env("HOME", &home);
+    worker.spawn(command);
+    worker.wait_for_line("begun", SOON);
+    // Renamed into place, so that whoever waits for it finds it whole.
+    let part = Path::new(&place).with_extension("part");
+    std::fs::write(&part, home.to_str().unwrap()).unwrap();
+    std::fs::rename(part, place).unwrap();
     loop {
         std::thread::park();
     }
 }
 
 #[test]
-fn a_killed_test_leaves_no_broker_behind() {
+fn a_killed_test_leaves_nobody_running() {
     if Broker::shared().is_none() {
         return;
     }
@@ -101,10 +109,16 @@ fn a_killed_test_leaves_no_broker_behind() {
     let mut scapegoat = Command::new(std::env::current_exe().unwrap());
     scapegoat.args(["--exact", SCAPEGOAT]).env("WORKER_TESTS_SCAPEGOAT", &place).stdout(std::process::Stdio::null());
     let mut scapegoat = scapegoat.spawn().unwrap();
-    let started = eventually(Duration::from_secs(90), || place.exists() && !living_in(&home_in(&place)).is_empty());
+    let started = eventually(Duration::from_secs(90), || place.exists());
+    let before = if started { living_in(&home_in(&place)) } else { Vec::new() };
     scapegoat.kill().unwrap();
     scapegoat.wait().unwrap();
-    assert!(started, "the node of the test that is killed has started");
+    for name in ["beam.smp", "epmd", "sleep"] {
+        assert!(
+            before.iter().any(|running| running.trim() == name),
+            "{name} ran before the test was killed: {before:?}"
+        );
+    }
     let home = home_in(&place);
     assert!(eventually(SOON, || living_in(&home).is_empty()), "left running: {:?}", living_in(&home));
 }
@@ -121,6 +135,27 @@ fn living_in(home: &Path) -> Vec<String> {
         environment.split(|byte| *byte == 0).any(|variable| variable == wanted)
     });
     processes.map(|entry| std::fs::read_to_string(entry.path().join("comm")).unwrap_or_default()).collect()
+}
+
+#[test]
+fn a_journal_tells_order_overlap_and_what_never_ended() {
+    let line = |event: &str, thread: u32, start: u64, end: Option<u64>| {
+        let outcome = end.map(|_| "done");
+        let line = json!({
+            "event": event, "worker": "actor", "routing_key": "Package", "operation": "new", "id": "p", "package_id": "p",
+            "attempt": 1, "redelivered": false, "payload_sha256": "", "payload_bytes": 2, "pid": 1,
+            "thread": thread.to_string(), "start_ms": start, "end_ms": end, "outcome": outcome,
+        });
+        format!("{line}\n")
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let journal = dir.path().join("journal");
+    assert!(consumed(&journal).is_empty());
+    let lines = [line("start", 1, 10, None), line("start", 2, 15, None), line("end", 1, 10, Some(20))];
+    std::fs::write(&journal, lines.concat() + &line("start", 3, 20, None) + "{\"half a li").unwrap();
+    let runs = consumed(&journal);
+    assert_eq!(runs.iter().map(|run| run.end_ms).collect::<Vec<_>>(), [Some(20), None, None]);
+    assert!(runs[0].overlaps(&runs[1]) && !runs[0].overlaps(&runs[2]) && runs[1].overlaps(&runs[2]));
 }
 
 #[test]

@@ -11,9 +11,12 @@ first=$(born)
 owner_lives() { kill -0 "$owner" 2>/dev/null && [ "$(born)" = "$first" ]; }
 
 finish() {
+    exec 2>/dev/null # most of it may be gone already
     trap '' TERM INT HUP
-    kill -KILL -- "-$node" "-$epmd" 2>/dev/null
-    wait "$node" "$epmd" 2>/dev/null
+    # The node itself first: the server's script, its parent, then ends by itself and leaves no zombie.
+    read -r beam < "$dir/data/pid" && kill -KILL "$beam" && wait "$node"
+    kill -KILL -- "-$node" "-$epmd"
+    wait "$node" "$epmd"
     # The logs stay, for whoever reads why a test failed.
     rm -rf "$dir/data" "$dir/home" "$dir/node.json"
     : > "$dir/ended"

@@ -28,10 +28,7 @@ pub fn ensure(file: &Path, package: &str) -> Result<(), String> {
     };
     crate::say(&format!("{} is missing; installing it: {by_hand}", file.display()));
     let log = places::scratch().join(format!("apt-{package}.log"));
-    let script = format!(
-        "{HOLD_SERVICES}\napt-get update && apt-get install -y --no-install-recommends {package}",
-        HOLD_SERVICES = HOLD_SERVICES
-    );
+    let script = format!("{HOLD_SERVICES}\napt-get update && apt-get install -y --no-install-recommends {package}");
     let output = std::fs::File::create(&log).map_err(|error| format!("{}: {error}", log.display()))?;
     let errors = output.try_clone().map_err(|error| format!("{}: {error}", log.display()))?;
     let status = Command::new(sudo[0])

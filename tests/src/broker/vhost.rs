@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use lapin::options::{
     BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions,
-    QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
+    ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
 };
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Confirmation, ExchangeKind};
@@ -234,9 +234,11 @@ impl Vhost<'_> {
             for thing in made {
                 match thing {
                     Made::Queue(queue) => {
-                        drop(channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await?)
+                        channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await?;
                     }
-                    Made::Exchange(name) => channel.exchange_delete(name.into(), Default::default()).await?,
+                    Made::Exchange(name) => {
+                        channel.exchange_delete(name.into(), ExchangeDeleteOptions::default()).await?;
+                    }
                 }
             }
             Ok(())
