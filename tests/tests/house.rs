@@ -99,7 +99,8 @@ fn cargo_run_has_one_binary_to_run_and_cargo_test_tests_every_crate() {
         }
     }
     assert_eq!(binaries, ["worker"], "binaries among the default-members");
-    (members.sort(), default_members.sort());
+    members.sort();
+    default_members.sort();
     assert_eq!(members, default_members, "members and default-members in Cargo.toml");
 }
 
@@ -268,9 +269,9 @@ fn metadata() -> serde_json::Value {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = std::process::Command::new(cargo);
     command.args(["metadata", "--no-deps", "--format-version=1"]).current_dir(workspace());
-    let output = command.output().unwrap();
+    let output = command.output().expect("cargo runs these tests");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
+    serde_json::from_slice(&output.stdout).expect("cargo writes JSON")
 }
 
 fn files_of_module(source: &Path, module: &str) -> Vec<PathBuf> {

@@ -124,13 +124,13 @@ fn a_killed_test_leaves_nobody_running() {
 }
 
 fn home_in(place: &Path) -> std::path::PathBuf {
-    std::fs::read_to_string(place).unwrap().into()
+    std::fs::read_to_string(place).expect("the scapegoat has written it").into()
 }
 
 /// The processes whose `$HOME` is that directory.
 fn living_in(home: &Path) -> Vec<String> {
     let wanted = format!("HOME={}", home.display()).into_bytes();
-    let processes = std::fs::read_dir("/proc").unwrap().flatten().filter(|entry| {
+    let processes = std::fs::read_dir("/proc").expect("this is Linux").flatten().filter(|entry| {
         let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
         environment.split(|byte| *byte == 0).any(|variable| variable == wanted)
     });

@@ -43,21 +43,21 @@ impl Worker for Actor {
 
     fn consume(&self, notification: &Notification<'_>, host: &Host<'_>) -> Result<Outcome> {
         let started = now_ms();
-        self.note(notification, "start", started, None)?;
-        let result = act(&act_of(notification), notification, host);
+        self.note(*notification, "start", started, None)?;
+        let result = act(&act_of(*notification), *notification, host);
         let outcome = match &result {
             Ok(Outcome::Done) => "done".to_owned(),
             Ok(Outcome::Skipped(_)) => "skipped".to_owned(),
             Err(error) => format!("{:?}", error.class()).to_lowercase(),
         };
-        self.note(notification, "end", started, Some(&outcome))?;
+        self.note(*notification, "end", started, Some(&outcome))?;
         result
     }
 }
 
 impl Actor {
     /// Appends one line; one write each, so that lines of several processes do not mix.
-    fn note(&self, notification: &Notification<'_>, event: &str, started: u64, outcome: Option<&str>) -> Result<()> {
+    fn note(&self, notification: Notification<'_>, event: &str, started: u64, outcome: Option<&str>) -> Result<()> {
         let Some(mut journal) = self.journal.as_ref() else { return Ok(()) };
         let payload = notification.payload();
         let mut line = json!({
@@ -85,22 +85,19 @@ impl Actor {
 }
 
 /// What this actor is to do; nothing special where the payload does not say.
-fn act_of(notification: &Notification<'_>) -> String {
+fn act_of(notification: Notification<'_>) -> String {
     let payload: Value = notification.json().unwrap_or_default();
     let act = payload["acts"][NAME].as_str().or_else(|| payload["act"].as_str());
     act.unwrap_or("done").to_owned()
 }
 
-fn act(act: &str, notification: &Notification<'_>, host: &Host<'_>) -> Result<Outcome> {
+fn act(act: &str, notification: Notification<'_>, host: &Host<'_>) -> Result<Outcome> {
     let (verb, what) = act.split_once(':').unwrap_or((act, ""));
     match verb {
         "done" => {}
         "skip" => return Ok(Outcome::skipped("told to skip")),
         "fail" => return Err(Error::retryable("told to fail")),
-        "fail_times" if notification.attempt() <= number(what)? => {
-            return Err(Error::retryable(format!("told to fail {what} times")));
-        }
-        "fail_times" => {}
+        "fail_times" => fail_times(number(what)?, notification.attempt())?,
         "retry_after_ms" => {
             let delay = Duration::from_millis(number(what)?);
             return Err(Error::retryable("told to come back later").retry_after(delay));
@@ -123,10 +120,15 @@ fn act(act: &str, notification: &Notification<'_>, host: &Host<'_>) -> Result<Ou
     Ok(Outcome::done())
 }
 
+/// Fails the first `times` attempts.
+fn fail_times(times: u32, attempt: u32) -> Result<()> {
+    if attempt > times { Ok(()) } else { Err(Error::retryable(format!("told to fail {times} times"))) }
+}
+
 const FETCH_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// The `parameters` of the payload, for the act `ckan:ACTION`.
-fn parameters(notification: &Notification<'_>) -> Value {
+fn parameters(notification: Notification<'_>) -> Value {
     let payload: Value = notification.json().unwrap_or_default();
     if payload["parameters"].is_null() { json!({}) } else { payload["parameters"].clone() }
 }
