@@ -14,7 +14,7 @@ finish() {
     exec 2>/dev/null # most of it may be gone already
     trap '' TERM INT HUP
     # The node itself first: the server's script, its parent, then ends by itself and leaves no zombie.
-    read -r beam < "$dir/data/pid" && kill -KILL "$beam" && wait "$node"
+    beam=$(cat "$dir/data/pid") && kill -KILL "$beam" && wait "$node"
     kill -KILL -- "-$node" "-$epmd"
     wait "$node" "$epmd"
     # The logs stay, for whoever reads why a test failed.
