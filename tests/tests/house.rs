@@ -18,7 +18,11 @@ fn a_module_uses_only_what_stands_below_it() {
     let mut wrong = Vec::new();
     for (place, module) in order.iter().enumerate() {
         for file in files_of_module(&source, module) {
-            for (line, used) in modules_used(&read(&file)) {
+            // Right below lib.rs, `super` is another word for `crate`.
+            let is_top = file == source.join(format!("{module}.rs")) || file == source.join(module).join("mod.rs");
+            let text = read(&file);
+            let text = if is_top { text.replace("super::", "crate::") } else { text };
+            for (line, used) in modules_used(&text) {
                 let below = order.iter().position(|known| *known == used);
                 // Names that are no modules are what lib.rs itself exports; that would be a way around the order.
                 if below.is_none_or(|below| below < place) {
