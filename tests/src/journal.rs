@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
 
 /// One run of an actor, from its lines in the journal.
 #[derive(Debug, Clone, Deserialize)]
@@ -56,6 +57,11 @@ impl Consumed {
         (&self.worker, &self.thread, self.pid, self.start_ms, &self.payload_sha256, self.attempt)
             == (&start.worker, &start.thread, start.pid, start.start_ms, &start.payload_sha256, start.attempt)
     }
+}
+
+/// The SHA-256 of some bytes as the journal has it, 64 hexadecimal digits.
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 /// The runs in the journal, in the order they started; none if there is no journal yet.

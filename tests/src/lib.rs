@@ -11,7 +11,7 @@ mod watch;
 
 pub use broker::{Broker, Message, Vhost};
 pub use built::{Built, built};
-pub use journal::{Consumed, consumed};
+pub use journal::{Consumed, consumed, sha256};
 pub use process::WorkerProcess;
 pub use wait::{eventually, eventually_some};
 
