@@ -1,1 +1,23 @@
+#![doc = include_str!("../README.md")]
 
+pub mod broker;
+pub mod built;
+pub mod journal;
+pub mod kombu;
+pub mod places;
+pub mod process;
+pub mod wait;
+mod watch;
+
+pub use broker::{Broker, Message, Vhost};
+pub use built::{Built, built};
+pub use journal::{Consumed, consumed, sha256};
+pub use process::WorkerProcess;
+pub use wait::{eventually, eventually_some};
+
+/// Says something to whoever runs the tests, past libtest, which swallows what a passing test prints.
+fn say(message: &str) {
+    use std::io::Write as _;
+    // Nobody reads standard error: then there is nobody to tell.
+    let _ = writeln!(std::io::stderr(), "worker-tests: {message}");
+}

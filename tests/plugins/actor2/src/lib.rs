@@ -1,0 +1,10 @@
+//! The actor once more, under another name, for tests with two workers.
+#![allow(unsafe_code, reason = "the symbols that `export_worker!` exports")]
+
+#[path = "../../actor/src/actor.rs"]
+mod actor;
+
+/// What the actor is called, here and in its journal.
+const NAME: &str = "actor2";
+
+ckan_worker_plugin::export_worker!(actor::Actor, name: NAME);

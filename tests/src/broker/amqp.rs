@@ -1,0 +1,51 @@
+//! Short connections to a broker, for code that is not async.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use lapin::{Channel, Connection, ConnectionProperties};
+use tokio::runtime::{Builder, Runtime};
+
+/// How long a single question to the broker may take.
+const ANSWER_MAX: Duration = Duration::from_secs(30);
+
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+    Builder::new_multi_thread().worker_threads(1).thread_name("rig-amqp").enable_all().build().expect("threads start")
+});
+
+/// Waits for `work`, also where the test itself is async: on a thread of its own.
+pub fn wait_for<T: Send>(work: impl Future<Output = T> + Send) -> T {
+    let wait = || RUNTIME.block_on(async { tokio::time::timeout(ANSWER_MAX, work).await });
+    let result = std::thread::scope(|scope| scope.spawn(wait).join());
+    match result {
+        Ok(Ok(value)) => value,
+        Ok(Err(_)) => panic!("the broker has not answered within {ANSWER_MAX:?}"),
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+/// Whether a broker takes connections there.
+pub fn answers(url: &str) -> bool {
+    wait_for(async {
+        let connecting = Connection::connect(url, ConnectionProperties::default());
+        match tokio::time::timeout(Duration::from_secs(5), connecting).await {
+            Ok(Ok(connection)) => connection.close(200, "seen".into()).await.is_ok(),
+            _ => false,
+        }
+    })
+}
+
+/// Does `work` on a channel of a connection made for it, and closes the connection.
+pub fn on_channel<T, F>(url: &str, work: impl FnOnce(Channel) -> F + Send) -> lapin::Result<T>
+where
+    T: Send,
+    F: Future<Output = lapin::Result<T>> + Send,
+{
+    wait_for(async {
+        let connection = Connection::connect(url, ConnectionProperties::default()).await?;
+        let result = work(connection.create_channel().await?).await;
+        // After a refusal the channel is closed but not the connection; what counts is the result.
+        let _ = connection.close(200, "done".into()).await;
+        result
+    })
+}
