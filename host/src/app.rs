@@ -15,10 +15,9 @@ use crate::dispatch::{self, DispatchError, Dispatcher, Summary};
 use crate::observe::Observer;
 use crate::retry::RetryPolicy;
 use crate::services::ffi::{self, Services};
+use crate::services::ckan::CheckReport;
 use crate::services::{ckan, fetch};
-use crate::source::amqp::AmqpSource;
-use crate::source::sqlite::SqliteSource;
-use crate::source::{Address, Source, SourceError};
+use crate::source::{self, SourceError};
 use crate::subscription::Member;
 
 /// The threads that wait for the network. Workers have threads of their own.
@@ -72,6 +71,9 @@ pub enum AppError {
     /// A service cannot be set up.
     #[error("{0}")]
     Services(String),
+    /// CKAN does not know the token.
+    #[error("{0}")]
+    TokenRefused(String),
     /// The queue cannot be consumed.
     #[error(transparent)]
     Source(#[from] SourceError),
@@ -139,6 +141,24 @@ impl App {
         Ok(self.members(&ground)?.1)
     }
 
+    /// Asks CKAN whether it answers, and whom it takes us for.
+    ///
+    /// # Errors
+    /// A service cannot be set up.
+    pub fn check_ckan(&self) -> Result<CheckReport, AppError> {
+        let ground = Ground::lay(self)?;
+        Ok(ground.runtime.block_on(ground.services.ckan.check()))
+    }
+
+    /// Looks whether the queue is there, changing nothing; answers how many messages wait in it.
+    ///
+    /// # Errors
+    /// It cannot be reached.
+    pub fn check_queue(&self) -> Result<Option<u64>, AppError> {
+        let ground = Ground::lay(self)?;
+        Ok(ground.runtime.block_on(source::look(&self.config.queue))?)
+    }
+
     /// Works on this thread until `stop` becomes `true` or, if that was asked for, the queue is empty.
     ///
     /// Workers that cannot run are reported in the log; the others run, unless one of them is `required`.
@@ -155,11 +175,12 @@ impl App {
         for Refused { worker, refusal } in refused {
             tracing::error!(worker, "{refusal}; the other workers run without it");
         }
+        ground.introduce_us()?;
         let Ground { runtime, services, give_up, _fetched_dir, .. } = ground;
         let source = {
             // Opening a source starts its tasks.
             let _entered = runtime.enter();
-            self.source()?
+            source::open(&self.config.queue, self.in_hand_max())?
         };
         let members: Arc<[Member]> = members.into();
         let dispatcher = Dispatcher::new(source, Arc::clone(&members), services, give_up, self.dispatch_settings());
@@ -228,15 +249,6 @@ impl App {
         }
     }
 
-    fn source(&self) -> Result<Box<dyn Source>, SourceError> {
-        let queue = &self.config.queue;
-        let prefetch = u16::try_from(self.in_hand_max()).unwrap_or(u16::MAX);
-        Ok(match &queue.address {
-            Address::Amqp(addresses) => Box::new(AmqpSource::open(addresses, queue, prefetch)),
-            Address::Sqlite(path) => Box::new(SqliteSource::open(path, queue)?),
-        })
-    }
-
     fn in_hand_max(&self) -> usize {
         self.config.queue.prefetch.map_or(self.config.run.concurrency * 2, usize::from)
     }
@@ -281,6 +293,27 @@ impl Ground {
         let services = services(app, runtime.handle().clone(), given_up, &fetched_dir)?;
         let copies = PrivateCopies::new().map_err(|refusal| AppError::Services(refusal.to_string()))?;
         Ok(Self { runtime, services: Arc::new(services), copies, give_up, _fetched_dir: fetched_dir })
+    }
+}
+
+impl Ground {
+    /// Asks CKAN whom it takes us for: a token that it does not know makes us a stranger without a word.
+    fn introduce_us(&self) -> Result<(), AppError> {
+        if !self.services.ckan.is_set() {
+            return Ok(());
+        }
+        let report = self.runtime.block_on(self.services.ckan.check());
+        match report.failure() {
+            None => Ok(()),
+            Some(failure) if failure.code == "ckan.not-authorized" => {
+                Err(AppError::TokenRefused(failure.message.clone()))
+            }
+            // It may come back before the first notification does.
+            Some(failure) => {
+                tracing::warn!("CKAN could not be asked whom it takes us for: {}", failure.message);
+                Ok(())
+            }
+        }
     }
 }
 

@@ -1,1 +1,15 @@
-fn main() {}
+//! `worker`: runs worker plugins on the changes a CKAN portal announces.
+
+use std::process::ExitCode;
+
+use ckan_worker::cli::Cli;
+use ckan_worker::{command, log};
+
+fn main() -> ExitCode {
+    let cli = match Cli::read(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    log::start(&cli.output);
+    command::run(&cli).into()
+}

@@ -1,3 +1,95 @@
-//! What the commands do.
+//! What the commands do. Results go to standard output, everything else to standard error.
 
+mod check;
+mod demo;
 pub mod plugins;
+mod run;
+mod send;
+mod stop;
+
+use std::io::{IsTerminal as _, Write as _, stderr, stdout};
+
+use crate::app::AppError;
+use crate::cli::{Cli, Command, Format, PluginsCommand};
+use crate::config::{Config, Request};
+use crate::diagnostic::Findings;
+use crate::dispatch::DispatchError;
+use crate::exit::Exit;
+use crate::source::SourceError;
+
+/// Does what the command line asks for.
+pub fn run(cli: &Cli) -> Exit {
+    match &cli.command {
+        None => run::run(cli),
+        Some(Command::Demo { once }) => demo::demo(cli, *once),
+        Some(Command::Check { offline, workers }) => check::check(cli, *offline, workers),
+        Some(Command::Send { file }) => send::send(cli, file),
+        Some(Command::Plugins { command }) => show_plugins(cli, command),
+    }
+}
+
+/// Reads the configuration; what is found in it goes to standard error, errors end the command.
+fn configured(cli: &Cli) -> Result<Config, Exit> {
+    let request = cli.request(Request::from_environment());
+    match Config::load(&request) {
+        Ok((config, findings)) => {
+            print_findings(cli, &findings);
+            Ok(config)
+        }
+        Err(findings) => {
+            print_findings(cli, &findings);
+            say(&findings.summary("worker check"));
+            Err(Exit::Config)
+        }
+    }
+}
+
+fn print_findings(cli: &Cli, findings: &Findings) {
+    if !findings.is_empty() {
+        say(&findings.render(cli.output.color.wanted(stderr().is_terminal())));
+    }
+}
+
+/// Says something to the person at the terminal.
+fn say(text: &str) {
+    // Nobody is left to be told when this fails.
+    let _ = writeln!(stderr(), "{text}");
+}
+
+/// Says an error and answers the exit status that goes with it.
+fn fail(error: &AppError) -> Exit {
+    say(&format!("error: {error}"));
+    match error {
+        AppError::NoWorkers => Exit::Usage,
+        AppError::Refused(_) | AppError::Services(_) => Exit::Config,
+        AppError::TokenRefused(_) => Exit::Refused,
+        AppError::System { .. } => Exit::Unavailable,
+        AppError::Source(error) | AppError::Dispatch(DispatchError::Source(error)) => exit_of(error),
+        AppError::Dispatch(DispatchError::Threads(_) | DispatchError::AllStuck(_)) => Exit::Unavailable,
+    }
+}
+
+fn exit_of(error: &SourceError) -> Exit {
+    match error {
+        SourceError::Unavailable { .. } => Exit::Unavailable,
+        SourceError::Refused { .. } => Exit::Refused,
+        SourceError::Unusable(_) => Exit::Config,
+    }
+}
+
+fn show_plugins(cli: &Cli, command: &PluginsCommand) -> Exit {
+    let config = match configured(cli) {
+        Ok(config) => config,
+        Err(exit) => return exit,
+    };
+    let mut out = stdout().lock();
+    let is_json = cli.output.format == Format::Json;
+    let shown = match command {
+        PluginsCommand::List => plugins::list(&config, is_json, &mut out),
+        PluginsCommand::Inspect { file } => plugins::inspect(&config, file, is_json, &mut out),
+    };
+    shown.unwrap_or_else(|error| {
+        say(&format!("error: the result could not be written: {error}"));
+        Exit::Failed
+    })
+}

@@ -44,6 +44,54 @@ pub trait Source: Send {
     async fn close(self: Box<Self>);
 }
 
+/// Begins to consume the queue of `settings`, with at most `in_hand_max` deliveries unsettled. Needs a runtime around.
+///
+/// # Errors
+/// The queue's file cannot be used. A broker is tried again for as long as it takes.
+pub fn open(settings: &Settings, in_hand_max: usize) -> Result<Box<dyn Source>, SourceError> {
+    Ok(match &settings.address {
+        Address::Amqp(addresses) => {
+            let prefetch = u16::try_from(in_hand_max).unwrap_or(u16::MAX);
+            Box::new(amqp::AmqpSource::open(addresses, settings, prefetch))
+        }
+        Address::Sqlite(path) => Box::new(sqlite::SqliteSource::open(path, settings)?),
+    })
+}
+
+/// Opens the way into the queue of `settings`.
+///
+/// # Errors
+/// The queue's file cannot be used. A broker is only asked when there is something to publish.
+pub fn open_publisher(settings: &Settings) -> Result<Box<dyn Publisher>, SourceError> {
+    Ok(match &settings.address {
+        Address::Amqp(addresses) => Box::new(amqp::AmqpPublisher::for_sending(addresses, settings)),
+        Address::Sqlite(path) => Box::new(sqlite::SqlitePublisher::open(path, settings)?),
+    })
+}
+
+/// Looks whether the queue of `settings` is there, changing nothing; answers how many messages wait in it.
+///
+/// # Errors
+/// It cannot be reached.
+pub async fn look(settings: &Settings) -> Result<Option<u64>, SourceError> {
+    match &settings.address {
+        Address::Amqp(addresses) => amqp::look(addresses, settings).await,
+        Address::Sqlite(path) if path.exists() => sqlite::depth(path, settings).map(Some),
+        Address::Sqlite(_) => Ok(None),
+    }
+}
+
+/// Deletes what waits in the queue of `settings`; answers how many messages that were.
+///
+/// # Errors
+/// It cannot be reached.
+pub async fn purge(settings: &Settings) -> Result<u64, SourceError> {
+    match &settings.address {
+        Address::Amqp(addresses) => amqp::purge(addresses, settings).await,
+        Address::Sqlite(path) => sqlite::purge(path, settings),
+    }
+}
+
 /// Where what failed for good is kept.
 #[async_trait]
 pub trait Letters: Send + Sync {

@@ -19,7 +19,7 @@ use super::{AmqpAddress, Letters, Settings, Source, SourceError};
 use crate::delivery::{Delivery, Receipt};
 
 pub use publisher::AmqpPublisher;
-pub use topology::purge;
+pub use topology::{look, purge};
 
 /// A queue in a RabbitMQ, consumed by a session that is rebuilt whenever it is lost.
 pub struct AmqpSource {
@@ -46,7 +46,7 @@ impl AmqpSource {
     pub fn open(addresses: &[AmqpAddress], settings: &Settings, prefetch: u16) -> Self {
         let (hand_over, batches) = mpsc::unbounded_channel();
         let (commands, orders) = mpsc::unbounded_channel();
-        let publisher = Arc::new(AmqpPublisher::new(addresses, settings));
+        let publisher = Arc::new(AmqpPublisher::for_letters(addresses, settings));
         let mut tasks = JoinSet::new();
         tasks.spawn(session::supervise(addresses.to_vec(), settings.clone(), prefetch, hand_over, orders));
         Self { batches, commands, publisher, tasks }

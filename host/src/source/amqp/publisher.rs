@@ -10,7 +10,7 @@ use lapin::{BasicProperties, Channel, Confirmation, Connection, Error};
 use tokio::sync::Mutex;
 
 use super::connection::{connect, failure};
-use super::topology::{dead_queue, ensure_dead_queue};
+use super::topology::{dead_queue, ensure, ensure_dead_queue};
 use crate::delivery::{DeadLetter, Origin};
 use crate::source::{AmqpAddress, Letters, Message, Publisher, Settings, SourceError};
 
@@ -30,6 +30,8 @@ const STRIPPED: [&str; 6] = ["x-death", "x-first-death-", "x-last-death-", "x-de
 pub struct AmqpPublisher {
     addresses: Vec<AmqpAddress>,
     settings: Settings,
+    /// Whether the queue itself is made if it is missing.
+    makes_queue: bool,
     /// Held while the connection is made or looked up, never while a confirm is waited for.
     line: Mutex<Option<Line>>,
 }
@@ -40,9 +42,15 @@ struct Line {
 }
 
 impl AmqpPublisher {
-    /// Makes one that is not yet connected.
-    pub fn new(addresses: &[AmqpAddress], settings: &Settings) -> Self {
-        Self { addresses: addresses.to_vec(), settings: settings.clone(), line: Mutex::new(None) }
+    /// One for dead letters, not yet connected.
+    pub fn for_letters(addresses: &[AmqpAddress], settings: &Settings) -> Self {
+        let (addresses, settings) = (addresses.to_vec(), settings.clone());
+        Self { addresses, settings, makes_queue: false, line: Mutex::new(None) }
+    }
+
+    /// One for messages, not yet connected; it makes the queue if it is missing, so that they have a place to go.
+    pub fn for_sending(addresses: &[AmqpAddress], settings: &Settings) -> Self {
+        Self { makes_queue: true, ..Self::for_letters(addresses, settings) }
     }
 
     /// Ends the connection, if there is one.
@@ -60,7 +68,11 @@ impl AmqpPublisher {
             return Ok(line.channel.clone());
         }
         let connection = connect(&self.addresses, "publish").await?;
-        ensure_dead_queue(&connection, &self.settings.name).await?;
+        if self.makes_queue {
+            ensure(&connection, &self.settings).await?;
+        } else {
+            ensure_dead_queue(&connection, &self.settings.name).await?;
+        }
         let channel = connection.create_channel().await.map_err(|error| self.failure(&error))?;
         channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(|error| self.failure(&error))?;
         *line = Some(Line { connection, channel: channel.clone() });

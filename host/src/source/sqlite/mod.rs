@@ -46,6 +46,8 @@ enum Order {
     Close,
 }
 
+type Batches = async_mpsc::UnboundedSender<Result<Vec<Delivery>, SourceError>>;
+
 type Answer = oneshot::Sender<Result<(), SourceError>>;
 
 impl SqliteSource {
@@ -54,13 +56,8 @@ impl SqliteSource {
     /// # Errors
     /// The file cannot be used.
     pub fn open(path: &Path, settings: &Settings) -> Result<Self, SourceError> {
-        let (orders, inbox) = channel();
         let (batches, delivered) = async_mpsc::unbounded_channel();
-        let file = QueueFile::open(path, &settings.name, &settings.routing_key)?;
-        let thread = std::thread::Builder::new()
-            .name("worker-queue".to_owned())
-            .spawn(move || keep_file(file, &inbox, &batches))
-            .map_err(|error| SourceError::Unusable(format!("no thread for the queue: {error}")))?;
+        let (orders, thread) = start(path, settings, batches)?;
         Ok(Self { orders, batches: delivered, is_claiming: false, thread: Some(thread) })
     }
 
@@ -114,6 +111,19 @@ pub struct SqlitePublisher {
     orders: Sender<Order>,
 }
 
+impl SqlitePublisher {
+    /// Opens the queue, making the file if there is none.
+    ///
+    /// # Errors
+    /// The file cannot be used.
+    pub fn open(path: &Path, settings: &Settings) -> Result<Self, SourceError> {
+        let (batches, _) = async_mpsc::unbounded_channel();
+        // The thread ends when the last way into the queue is dropped.
+        let (orders, _thread) = start(path, settings, batches)?;
+        Ok(Self { orders })
+    }
+}
+
 #[async_trait]
 impl Publisher for SqlitePublisher {
     async fn publish(&self, message: Message) -> Result<(), SourceError> {
@@ -126,6 +136,25 @@ impl Letters for SqlitePublisher {
     async fn keep(&self, letter: &DeadLetter) -> Result<(), SourceError> {
         ask(&self.orders, |answer| Order::Keep(Box::new(letter.clone()), answer)).await
     }
+}
+
+/// Opens the file and starts the thread that owns it from then on.
+fn start(path: &Path, settings: &Settings, batches: Batches) -> Result<(Sender<Order>, JoinHandle<()>), SourceError> {
+    let (orders, inbox) = channel();
+    let file = QueueFile::open(path, &settings.name, &settings.routing_key)?;
+    let thread = std::thread::Builder::new()
+        .name("worker-queue".to_owned())
+        .spawn(move || keep_file(file, &inbox, &batches))
+        .map_err(|error| SourceError::Unusable(format!("no thread for the queue: {error}")))?;
+    Ok((orders, thread))
+}
+
+/// How many messages wait in a queue file.
+///
+/// # Errors
+/// The file cannot be used.
+pub fn depth(path: &Path, settings: &Settings) -> Result<u64, SourceError> {
+    QueueFile::open(path, &settings.name, &settings.routing_key)?.depth()
 }
 
 /// The dead letters in a queue file, oldest first.
@@ -155,11 +184,7 @@ async fn ask<T>(
 }
 
 /// The life of the thread that owns the file: does what it is told, and looks for messages while a claim is open.
-fn keep_file(
-    mut file: QueueFile,
-    inbox: &Receiver<Order>,
-    batches: &async_mpsc::UnboundedSender<Result<Vec<Delivery>, SourceError>>,
-) {
+fn keep_file(mut file: QueueFile, inbox: &Receiver<Order>, batches: &Batches) {
     let mut claim = None;
     let mut renewed = Instant::now();
     loop {

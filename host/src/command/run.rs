@@ -1,0 +1,78 @@
+//! `worker WORKER…`: runs workers until it is told to stop.
+
+use std::io::{BufRead as _, IsTerminal as _, stdin};
+
+use super::{configured, exit_of, fail, say, stop};
+use crate::app::App;
+use crate::cli::Cli;
+use crate::config::Config;
+use crate::exit::Exit;
+use crate::source;
+
+/// Runs the workers of the command line.
+pub fn run(cli: &Cli) -> Exit {
+    if cli.workers.is_empty() {
+        say("Runs worker plugins on the changes a CKAN portal announces.\n\
+             To try it:   worker demo\n\
+             To run one:  worker -c worker.cfg archive      (worker --help says the rest)");
+        return Exit::Usage;
+    }
+    let config = match configured(cli) {
+        Ok(config) => config,
+        Err(exit) => return exit,
+    };
+    if cli.settings.api_key.is_some() {
+        say("warning: the key given by -k is visible to other users in `ps`; prefer --api-key-file");
+    }
+    if config.queue_is_default() {
+        say(&format!("no broker is named: using the queue in {}; set amqp.url to name one", config.queue.address));
+    }
+    if cli.running.clear_queue
+        && let Err(exit) = clear_queue(cli, &config)
+    {
+        return exit;
+    }
+    let app = cli.workers.iter().fold(App::new(config), |app, worker| app.worker(worker));
+    match app.until_empty(cli.running.until_empty).run(stop::on_signals()) {
+        Ok(summary) => {
+            tracing::info!(
+                "stopped: {} settled, {} given back, {} dead letters",
+                summary.settled,
+                summary.released,
+                summary.dead
+            );
+            Exit::Done
+        }
+        Err(error) => fail(&error),
+    }
+}
+
+/// Deletes what waits in the queue, if that is really wanted.
+fn clear_queue(cli: &Cli, config: &Config) -> Result<(), Exit> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
+        say(&format!("error: no runtime to reach the queue with: {error}"));
+        Exit::Unavailable
+    })?;
+    let trouble = |error: source::SourceError| {
+        say(&format!("error: the queue could not be cleared: {error}"));
+        exit_of(&error)
+    };
+    let Some(waiting) = runtime.block_on(source::look(&config.queue)).map_err(trouble)? else { return Ok(()) };
+    let queue = format!("queue {} at {}", config.queue.name, config.queue.address);
+    if !cli.output.yes && !is_confirmed(&format!("Delete {waiting} messages from {queue}?")) {
+        say("nothing was deleted; pass --yes to delete without being asked");
+        return Err(Exit::Usage);
+    }
+    let deleted = runtime.block_on(source::purge(&config.queue)).map_err(trouble)?;
+    say(&format!("deleted {deleted} messages from {queue}"));
+    Ok(())
+}
+
+fn is_confirmed(question: &str) -> bool {
+    if !stdin().is_terminal() {
+        return false;
+    }
+    say(&format!("{question} [y/N]"));
+    let mut answer = String::new();
+    stdin().lock().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
+}
