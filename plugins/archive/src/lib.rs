@@ -106,11 +106,12 @@ impl Archive {
 
     /// Takes back what is kept of a dataset that is private: the directory is for everybody to read.
     fn withdraw(&self, dataset: &Dataset, host: &Host<'_>) -> Result<Outcome> {
-        for resource in dataset.resources() {
-            if let Some(place) = self.store.place(&resource.id) {
-                place.forget()?;
-            }
-            report::refused(resource, "the dataset is private", host);
+        let mut removed = 0;
+        for place in dataset.resources().filter_map(|resource| self.store.place(&resource.id)) {
+            removed += usize::from(place.forget()?);
+        }
+        if removed > 0 {
+            report::withdrawn(dataset, removed, host);
         }
         Ok(Outcome::skipped("chose not to download: the dataset is private"))
     }

@@ -34,11 +34,10 @@ impl Summary {
     /// Logs the line for the dataset.
     pub fn log(&self, dataset: &Dataset, host: &Host<'_>) {
         let Self { archived, broken, not_kept, postponed, told } = self;
-        let name = if dataset.name.is_empty() { &dataset.id } else { &dataset.name };
         let message = format!(
             "dataset {}: {archived} archived, {broken} broken, {not_kept} not kept, {postponed} postponed, \
              {told} written back",
-            clean(name)
+            name(dataset)
         );
         let count = |number: &usize| number.to_string();
         host.log(
@@ -54,6 +53,16 @@ impl Summary {
             ],
         );
     }
+}
+
+/// Logs that the copies of a dataset were removed.
+pub fn withdrawn(dataset: &Dataset, resources: usize, host: &Host<'_>) {
+    let message = format!("dataset {} is private: removed what was kept of it, resources: {resources}", name(dataset));
+    host.log(Level::Info, &message, &[("package", &dataset.id), ("removed", &resources.to_string())]);
+}
+
+fn name(dataset: &Dataset) -> String {
+    clean(if dataset.name.is_empty() { &dataset.id } else { &dataset.name })
 }
 
 /// Logs what was found.

@@ -79,11 +79,12 @@ impl Place {
         }
     }
 
-    /// Removes everything that is kept of the resource, if there is anything.
-    pub fn forget(&self) -> Result<()> {
+    /// Removes everything that is kept of the resource, and answers whether there was anything.
+    pub fn forget(&self) -> Result<bool> {
         match self.check_no_links().and_then(|()| fs::remove_dir_all(&self.dir)) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(self.trouble(&error)),
-            _ => Ok(()),
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(self.trouble(&error)),
         }
     }
 
