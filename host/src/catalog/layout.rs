@@ -90,7 +90,7 @@ mod tests {
     /// The tables of one version: a root, and a second one that it reaches, as `HostVTable` is reached from `create`.
     macro_rules! version {
         ($name:ident, $count:ty $(, $later:ident)?) => {
-            #[expect(dead_code, reason = "only the layouts are looked at")]
+            #[allow(dead_code, clippy::pedantic, reason = "what is derived; only the layouts are looked at")]
             mod $name {
                 use super::*;
 

@@ -1,7 +1,6 @@
 //! Opens plugin files and calls what is in them: the one room of the catalog where unsafe code stands.
 #![expect(unsafe_code, reason = "opens libraries and calls their functions")]
 
-use std::ffi::CStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -125,7 +124,7 @@ fn check_layout(path: &Path, manifest: &Manifest, header: &'static LibHeader) ->
             path: path.to_owned(),
             abi: format!("{major}.{minor}"),
             difference: difference.summary,
-            report: difference.report,
+            report: difference.report.into(),
         }
     })
 }
@@ -228,7 +227,7 @@ pub(super) fn system_glibc() -> Option<Glibc> {
         fn gnu_get_libc_version() -> *const std::ffi::c_char;
     }
     // SAFETY: it takes nothing and answers a constant text that ends with a zero byte.
-    let text = unsafe { CStr::from_ptr(gnu_get_libc_version()) };
+    let text = unsafe { std::ffi::CStr::from_ptr(gnu_get_libc_version()) };
     Glibc::read(text.to_str().ok()?)
 }
 

@@ -14,6 +14,7 @@ mod permissions;
 mod platform;
 mod refusal;
 mod scan;
+mod verdict;
 
 use std::fs;
 use std::path::{Path, PathBuf};

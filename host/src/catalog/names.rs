@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::Rank;
 use super::refusal::{Refusal, State};
 use super::scan::Entry;
-use super::{Manifest, Rank};
 
 /// Refuses what cannot be meant by its name, and removes what does not count as a file of its own.
 ///
@@ -68,7 +68,7 @@ fn settle_one(entries: &mut [Entry], indexes: &[usize]) -> Vec<usize> {
 }
 
 fn duplicate(first: &Entry, second: &Entry) -> Refusal {
-    let version = |entry: &Entry| entry.manifest().map_or_else(String::new, |Manifest { version, .. }| version.clone());
+    let version = |entry: &Entry| entry.manifest().map_or("", |manifest| &manifest.version).into();
     Refusal::Duplicate {
         name: first.name.clone(),
         first: first.path.clone(),
@@ -84,7 +84,7 @@ mod tests {
     use std::time::{Duration, SystemTime};
 
     use super::*;
-    use crate::catalog::Options;
+    use crate::catalog::{Manifest, Options};
 
     fn entry(path: &str, rank: Rank, number: u64) -> Entry {
         let mut entry = Entry::look(Path::new("/nonexistent"), rank, Options::default());

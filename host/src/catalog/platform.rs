@@ -1,5 +1,5 @@
 //! What differs between systems: how plugin files are called and which target they are for. How they are opened, which
-//! needs unsafe code, stands in `load`.
+//! needs unsafe code, stands in `load`. Only Linux with glibc on x86-64 has been run; the rest is written by the book.
 
 use std::env::consts::{ARCH, DLL_EXTENSION, OS};
 use std::path::Path;

@@ -10,7 +10,6 @@ use super::binary::Glibc;
 
 /// Why a plugin is not used.
 #[derive(Debug, Clone, Error)]
-#[non_exhaustive]
 pub enum Refusal {
     /// No file provides a worker of this name.
     #[error(
@@ -28,7 +27,7 @@ pub enum Refusal {
         first.display(),
         second.display()
     )]
-    Duplicate { name: String, first: PathBuf, first_version: String, second: PathBuf, second_version: String },
+    Duplicate { name: String, first: PathBuf, first_version: Box<str>, second: PathBuf, second_version: Box<str> },
 
     /// A file in an earlier directory provides the same name.
     #[error(
@@ -83,7 +82,7 @@ pub enum Refusal {
          for ABI {ours}, or a worker that speaks {theirs} ({built_as})",
         path.display()
     )]
-    OtherAbi { name: String, path: PathBuf, theirs: String, ours: String, built_as: String },
+    OtherAbi { name: String, path: PathBuf, theirs: String, ours: String, built_as: Box<str> },
 
     /// The types are not those that the version promises.
     #[error(
@@ -92,7 +91,7 @@ pub enum Refusal {
         path.display(),
         path.display()
     )]
-    OtherLayout { name: String, path: PathBuf, abi: String, difference: String, report: String },
+    OtherLayout { name: String, path: PathBuf, abi: String, difference: String, report: Box<str> },
 
     /// The exported header is not one.
     #[error(
