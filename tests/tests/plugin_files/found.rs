@@ -13,7 +13,7 @@ fn two_files_with_one_name_are_both_refused_and_the_others_are_not() {
     let rig = Rig::new();
     rig.put("liba.so", &plain());
     rig.put("libb.so", &plain());
-    fs::copy(&fixtures::built().newer, rig.path("libc.so")).unwrap();
+    rig.put("libc.so", &fs::read(&fixtures::built().newer).unwrap());
     let catalog = rig.scan();
     rig.says(
         &catalog.find("plain").unwrap_err(),

@@ -113,9 +113,7 @@ fn a_plugin_for_another_processor_is_refused() {
 #[test]
 fn a_plugin_whose_types_are_not_those_of_its_abi_version_is_refused() {
     let rig = Rig::new();
-    let path = rig.path("libckan_worker_liar.so");
-    fs::copy(&fixtures::built().liar, &path).unwrap();
-    set_mode(&path, 0o755);
+    let path = rig.put("libckan_worker_liar.so", &fs::read(&fixtures::built().liar).unwrap());
     let refusal = rig.load(&path).unwrap_err();
     rig.says(
         &refusal,

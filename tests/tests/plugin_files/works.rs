@@ -25,7 +25,7 @@ fn a_plugin_built_outside_of_the_workspace_with_other_flags_is_loaded_and_works(
 #[test]
 fn a_plugin_built_with_a_newer_abi_of_the_same_major_version_is_loaded_and_works() {
     let rig = Rig::new();
-    let library = rig.load(&fixtures::built().newer).unwrap();
+    let library = rig.load(&rig.put("libckan_worker_newer.so", &fs::read(&fixtures::built().newer).unwrap())).unwrap();
     assert_eq!(library.manifest().abi, "1.1.0");
     assert_eq!(rig.works(&library).len(), 2);
 }
@@ -108,7 +108,7 @@ fn a_worker_that_cannot_be_made_says_why() {
 #[test]
 fn the_problems_of_the_settings_can_be_read_one_by_one() {
     let rig = Rig::new();
-    let library = rig.load(&fixtures::built().plain).unwrap();
+    let library = rig.load(&rig.put("libckan_worker_plain.so", &plain())).unwrap();
     let refusal = rig.host.create(&library, r#"{"x":"1","y":"2"}"#).unwrap_err();
     let Refusal::Settings { problems: Some(problems), .. } = refusal else { panic!("{refusal}") };
     let keys: Vec<_> = problems.settings.iter().map(|problem| problem.key.as_str()).collect();
@@ -118,7 +118,7 @@ fn the_problems_of_the_settings_can_be_read_one_by_one() {
 #[test]
 fn a_panic_while_consuming_comes_back_as_a_reply_and_is_logged() {
     let rig = Rig::new();
-    let library = rig.load(&fixtures::built().plain).unwrap();
+    let library = rig.load(&rig.put("libckan_worker_plain.so", &plain())).unwrap();
     let worker = rig.host.create(&library, "{}").unwrap();
     let reply = rig.host.consume(&worker, "panic", b"");
     assert_eq!((reply.status, reply.message.as_str()), (Status::PANIC, "no more"));
