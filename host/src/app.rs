@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::watch;
 
-use crate::catalog::{Catalog, Entry, LoadedLibrary, LoadedWorker, Manifest, Options, PrivateCopies, Refusal, load};
+use crate::catalog::{Catalog, Entry, LoadedLibrary, LoadedWorker, Manifest, Options, PrivateCopies, Refusal, load, places};
 use crate::config::Config;
 use crate::dispatch::{self, DispatchError, Dispatcher, Summary};
 use crate::observe::Observer;
@@ -200,7 +200,7 @@ impl App {
             return Err(AppError::NoWorkers);
         }
         let options = Options { allow_insecure_dir: self.config.allow_insecure_plugin_dir };
-        let catalog = Catalog::scan(&self.config.plugin_dirs, options);
+        let catalog = Catalog::scan_places(&places(&self.config.plugin_dirs), options);
         let (mut members, mut refused) = (Vec::new(), Vec::new());
         for wanted in &self.workers {
             match self.load(wanted, &catalog, options, ground).and_then(|library| self.create(wanted, &library, ground)) {

@@ -72,6 +72,9 @@ pub enum PluginsCommand {
         /// The plugin file
         #[arg(value_name = "FILE")]
         file: PathBuf,
+        /// Open the file, which runs its constructors, and compare its types with this worker's
+        #[arg(long)]
+        abi: bool,
     },
 }
 

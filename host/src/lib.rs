@@ -20,6 +20,7 @@ mod lanes;
 pub mod subscription;
 
 // What was asked for.
+pub mod log;
 pub mod cli;
 pub mod config;
 

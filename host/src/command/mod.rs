@@ -10,6 +10,7 @@ mod stop;
 use std::io::{IsTerminal as _, Write as _, stderr, stdout};
 
 use crate::app::AppError;
+use crate::catalog::{Catalog, Entry, Options, places};
 use crate::cli::{Cli, Command, Format, PluginsCommand};
 use crate::config::{Config, Request};
 use crate::diagnostic::Findings;
@@ -82,11 +83,16 @@ fn show_plugins(cli: &Cli, command: &PluginsCommand) -> Exit {
         Ok(config) => config,
         Err(exit) => return exit,
     };
-    let mut out = stdout().lock();
+    let options = Options { allow_insecure_dir: config.allow_insecure_plugin_dir };
+    let scan = || Catalog::scan_places(&places(&config.plugin_dirs), options);
+    let out = &mut stdout().lock();
     let is_json = cli.output.format == Format::Json;
     let shown = match command {
-        PluginsCommand::List => plugins::list(&config, is_json, &mut out),
-        PluginsCommand::Inspect { file } => plugins::inspect(&config, file, is_json, &mut out),
+        PluginsCommand::List if is_json => plugins::list_json(&scan(), out).map(|()| Exit::Done),
+        PluginsCommand::List => plugins::list_text(&scan(), out).map(|()| Exit::Done),
+        PluginsCommand::Inspect { file, abi: true } => plugins::inspect_abi(&Entry::at(file, options), out),
+        PluginsCommand::Inspect { file, .. } if is_json => plugins::inspect_json(&Entry::at(file, options), out),
+        PluginsCommand::Inspect { file, .. } => plugins::inspect_text(&Entry::at(file, options), out),
     };
     shown.unwrap_or_else(|error| {
         say(&format!("error: the result could not be written: {error}"));

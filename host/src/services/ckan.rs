@@ -114,6 +114,11 @@ impl Client {
         self.call(name, self.http.get(url)).await
     }
 
+    /// Whether a portal is set at all.
+    pub fn is_set(&self) -> bool {
+        self.actions.is_some()
+    }
+
     /// Asks whether the portal answers, and whom it takes us for.
     pub async fn check(&self) -> CheckReport {
         check::run(self).await

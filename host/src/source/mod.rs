@@ -110,6 +110,9 @@ pub trait Publisher: Send + Sync {
     /// # Errors
     /// It may not be on the queue.
     async fn publish(&self, message: Message) -> Result<(), SourceError>;
+
+    /// Ends the connection, if there is one.
+    async fn close(&self);
 }
 
 /// A message for a queue.

@@ -83,8 +83,9 @@ fn build(variant: &str, sdk: &Path) -> PathBuf {
     );
     write(&dir.join("Cargo.toml"), &manifest);
     // The versions of the repository: nothing has to be looked up or fetched.
-    if !dir.join("Cargo.lock").exists() {
-        fs::copy(repository().join("Cargo.lock"), dir.join("Cargo.lock")).unwrap();
+    let lock = fs::read_to_string(repository().join("Cargo.lock")).unwrap();
+    if write(&dir.join("repository.lock"), &lock) {
+        write(&dir.join("Cargo.lock"), &lock);
     }
     let output = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .args(["build", "--release", "--offline", "--quiet"])
@@ -92,6 +93,7 @@ fn build(variant: &str, sdk: &Path) -> PathBuf {
         .env("CARGO_TARGET_DIR", room().join("target"))
         .env("RUSTFLAGS", "-C target-cpu=native")
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .env_remove("CARGO_BUILD_TARGET")
         .output()
         .unwrap();
     assert!(output.status.success(), "building {variant}:\n{}", String::from_utf8_lossy(&output.stderr));
@@ -127,13 +129,14 @@ fn copy_dir(from: &Path, to: &Path, below: &Path, edits: &[Edit]) {
     }
 }
 
-/// Writes a file unless it is as it should be: cargo builds anew what has been written.
-fn write(path: &Path, text: &str) {
-    if fs::read_to_string(path).is_ok_and(|present| present == text) {
-        return;
+/// Writes a file unless it is as it should be: cargo builds anew what has been written. Answers whether it wrote.
+fn write(path: &Path, text: &str) -> bool {
+    let stale = fs::read_to_string(path).map_or(true, |present| present != text);
+    if stale {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
     }
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, text).unwrap();
+    stale
 }
 
 /// Compiles `trap.c` into `library`: opening it writes the file `trap`.

@@ -93,7 +93,7 @@ impl Source for AmqpSource {
         let (done, closed) = oneshot::channel();
         self.tell(Command::Close(done));
         let _ = closed.await;
-        self.publisher.close().await;
+        self.publisher.hang_up().await;
         self.tasks.shutdown().await;
     }
 }

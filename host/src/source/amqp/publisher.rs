@@ -53,8 +53,8 @@ impl AmqpPublisher {
         Self { makes_queue: true, ..Self::for_letters(addresses, settings) }
     }
 
-    /// Ends the connection, if there is one.
-    pub async fn close(&self) {
+    /// Ends the connection, if there is one; the next message makes another.
+    pub async fn hang_up(&self) {
         if let Some(line) = self.line.lock().await.take() {
             let _ = line.connection.close(200, "done".into()).await;
         }
@@ -107,12 +107,12 @@ impl AmqpPublisher {
             Err(_) => format!("not confirmed within {CONFIRM_MAX:?}"),
         };
         // Whatever it was, the next try begins with a fresh connection, which looks at the queues again.
-        self.close().await;
+        self.hang_up().await;
         Err(SourceError::Unavailable { address: self.settings.address.to_string(), problem })
     }
 
     async fn lost(&self, error: &Error) -> Result<(), SourceError> {
-        self.close().await;
+        self.hang_up().await;
         Err(self.failure(error))
     }
 
@@ -140,6 +140,10 @@ impl Publisher for AmqpPublisher {
             properties = properties.with_message_id(id.as_str().into());
         }
         self.publish(&self.settings.exchange, &message.routing_key, &message.body, properties).await
+    }
+
+    async fn close(&self) {
+        self.hang_up().await;
     }
 }
 

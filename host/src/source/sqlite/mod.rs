@@ -129,6 +129,10 @@ impl Publisher for SqlitePublisher {
     async fn publish(&self, message: Message) -> Result<(), SourceError> {
         ask(&self.orders, |answer| Order::Publish(vec![message], answer)).await
     }
+
+    async fn close(&self) {
+        // The file is let go when the last way into it is dropped.
+    }
 }
 
 #[async_trait]
