@@ -3,6 +3,8 @@
 //! The modules stand here top to bottom; each uses only what stands below it. `ARCHITECTURE.md` draws the map and
 //! walks one message through it.
 
+pub mod cli;
+
 pub mod config;
 
 pub mod source;
@@ -16,4 +18,8 @@ pub mod notification;
 pub mod retry;
 
 pub mod delivery;
+pub mod diagnostic;
 pub mod exit;
+
+pub use cli::configure;
+pub use config::Config;

@@ -1,1 +1,5 @@
 //! A queue we consume.
+
+pub mod settings;
+
+pub use settings::Settings;

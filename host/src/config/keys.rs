@@ -1,0 +1,292 @@
+//! Every setting the host knows: one table, from which come the checks, the suggestions and `worker.cfg.example`.
+
+use super::value::Kind;
+
+/// A setting.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// Its name.
+    pub name: &'static str,
+    /// Other spellings it is known by, mostly from the time before this program.
+    pub aliases: &'static [&'static str],
+    /// What its value looks like.
+    pub kind: Kind,
+    /// What holds when it is not set.
+    pub preset: Preset,
+    /// What it does, in whole sentences.
+    pub help: &'static str,
+}
+
+/// What holds when a setting is not set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preset {
+    /// This value.
+    Fixed(&'static str),
+    /// A value that depends on other things; with one that it might be.
+    Computed(&'static str),
+    /// Nothing; with an example.
+    Absent(&'static str),
+    /// It is read but no longer written: its new name, or why it is ignored.
+    Old(&'static str),
+}
+
+const USER_AGENT: &str = concat!("ckan-worker/", env!("CARGO_PKG_VERSION"));
+
+const fn key(
+    name: &'static str,
+    aliases: &'static [&'static str],
+    kind: Kind,
+    preset: Preset,
+    help: &'static str,
+) -> Key {
+    Key { name, aliases, kind, preset, help }
+}
+
+use Kind::{Address, Count, Duration, Flag, Networks, Path, Paths, Secret, Size, Text, Url};
+use Preset::{Absent, Computed, Fixed, Old};
+
+const HOUR: u64 = 3600;
+
+/// The settings of the section `[worker]`, in the order in which they are explained.
+pub const HOST: &[Key] = &[
+    key(
+        "ckan.site_id",
+        &["site_id"],
+        Text { chars_max: 127 },
+        Fixed("default"),
+        "The portal's site id. It names the exchange that CKAN publishes to. A broker needs it, the embedded queue does not.",
+    ),
+    key(
+        "ckan.site_url",
+        &["site_url"],
+        Url,
+        Absent("https://data.example"),
+        "Where the portal is. Workers that read from or write to CKAN need it.",
+    ),
+    key(
+        "ckan.api_key",
+        &["api_key", "apikey", "ckan.apikey", "ckan.api_token"],
+        Secret,
+        Absent("the-token"),
+        "The token that the workers act with in CKAN. Better kept in a file of its own, see below.",
+    ),
+    key(
+        "ckan.api_key_file",
+        &["api_key_file"],
+        Path,
+        Absent("/etc/ckan-worker/api-key"),
+        "A file that holds the token and nothing else; nobody else should be able to read it.",
+    ),
+    key(
+        "ckan.apitoken_header_name",
+        &["apitoken_header_name"],
+        Text { chars_max: 127 },
+        Fixed("Authorization"),
+        "The header that carries the token, as in CKAN's own setting apitoken_header_name.",
+    ),
+    key("ckan.timeout", &[], Duration { min: 1, max: HOUR }, Fixed("30s"), "How long one call to CKAN may take."),
+    key(
+        "amqp.url",
+        &["amqp_url", "queue.url"],
+        Address,
+        Computed("sqlite:/var/lib/ckan-worker/queue.db"),
+        "Where the queue is: amqp://user:password@host:port/virtual_host, amqps:// for TLS, several hosts separated by \
+         commas, or sqlite:PATH for a file without a broker. A % in it is written %%. Without it the queue is the file \
+         queue.db in $STATE_DIRECTORY, else in $XDG_STATE_HOME/ckan-worker, else in ~/.local/state/ckan-worker.",
+    ),
+    key(
+        "queue.host",
+        &["queue.hostname", "amqp_hostname", "amqp_host", "amqp.host", "amqp.hostname"],
+        HOSTNAME,
+        OLD_PART,
+        "",
+    ),
+    key("queue.port", &["amqp_port", "amqp.port"], Count { min: 1, max: 65535 }, OLD_PART, ""),
+    key(
+        "queue.user_id",
+        &["queue.user", "amqp_user_id", "amqp_user", "amqp.user_id", "amqp.user"],
+        HOSTNAME,
+        OLD_PART,
+        "",
+    ),
+    key("queue.password", &["amqp_password", "amqp.password"], Secret, OLD_PART, ""),
+    key(
+        "queue.virtual_host",
+        &["queue.vhost", "amqp_virtual_host", "amqp_vhost", "amqp.virtual_host"],
+        HOSTNAME,
+        OLD_PART,
+        "",
+    ),
+    key("queue.library", &["amqp_library"], HOSTNAME, Old("there is only one library"), ""),
+    key(
+        "queue.name",
+        &["queue"],
+        Text { chars_max: 200 },
+        Computed("default.workerchain"),
+        "The queue that is consumed; when not set, the site id and `.workerchain`.",
+    ),
+    key(
+        "queue.routing_key",
+        &["routing_key"],
+        Text { chars_max: 255 },
+        Fixed("*"),
+        "Which notifications the queue receives: the class of what changed, as in Package or Resource, or * for all.",
+    ),
+    key(
+        "queue.prefetch",
+        &["prefetch"],
+        Count { min: 1, max: 65535 },
+        Computed("64"),
+        "How many notifications are held unfinished at once; when not set, twice the concurrency.",
+    ),
+    key(
+        "queue.create",
+        &[],
+        Flag,
+        Fixed("yes"),
+        "Whether exchange, queue and binding are created when they are missing.",
+    ),
+    key(
+        "concurrency",
+        &[],
+        Count { min: 1, max: 1024 },
+        Computed("8"),
+        "How many notifications are worked on at once; when not set, four for each processor core.",
+    ),
+    key(
+        "attempts",
+        &[],
+        Count { min: 1, max: 100 },
+        Fixed("3"),
+        "How often a worker tries a notification before it becomes a dead letter.",
+    ),
+    key(
+        "deadline",
+        &[],
+        Duration { min: 1, max: 24 * HOUR },
+        Fixed("15m"),
+        "How long a worker may take for one notification.",
+    ),
+    key(
+        "grace",
+        &[],
+        Duration { min: 0, max: HOUR },
+        Fixed("5s"),
+        "How long a worker that was told to give up may still take to do so.",
+    ),
+    key(
+        "drain",
+        &[],
+        Duration { min: 0, max: HOUR },
+        Fixed("25s"),
+        "How long the work in hand may take when the worker is stopped; what is left then goes back to the queue.",
+    ),
+    key(
+        "body_bytes_max",
+        &[],
+        Size { min: 1024, max: 1 << 30 },
+        Fixed("16MiB"),
+        "The longest notification that is taken; longer ones become dead letters.",
+    ),
+    key(
+        "plugin_dir",
+        &[],
+        Paths,
+        Computed("/usr/lib/ckan-worker/plugins"),
+        "Directories with plugin files, separated by commas, searched before the usual ones.",
+    ),
+    key(
+        "plugins.allow_insecure_dir",
+        &[],
+        Flag,
+        Fixed("no"),
+        "Whether plugins are loaded although others may write to their file or directory.",
+    ),
+    key(
+        "fetch.allow",
+        &[],
+        Networks,
+        Absent("127.0.0.0/8, ::1"),
+        "Private networks that workers may fetch from all the same, separated by commas.",
+    ),
+    key(
+        "fetch.timeout",
+        &[],
+        Duration { min: 1, max: 24 * HOUR },
+        Fixed("5m"),
+        "How long one download may take in all.",
+    ),
+    key("fetch.redirects_max", &[], Count { min: 0, max: 50 }, Fixed("10"), "How many redirects a download follows."),
+    key(
+        "fetch.user_agent",
+        &[],
+        Text { chars_max: 255 },
+        Fixed(USER_AGENT),
+        "What servers are told about who downloads from them.",
+    ),
+];
+
+const HOSTNAME: Kind = Text { chars_max: 255 };
+const OLD_PART: Preset = Old("amqp.url");
+
+/// The host's own settings in a section `[worker:NAME]`; all others there are the plugin's.
+pub const WORKER: &[Key] = &[
+    key(
+        "path",
+        &[],
+        Path,
+        Absent("/opt/plugins/libckan_worker_archive.so"),
+        "The plugin's file, if it is in none of the plugin directories.",
+    ),
+    key("required", &[], Flag, Fixed("no"), "Whether nothing may start when this worker cannot."),
+    key("deadline", &[], Duration { min: 1, max: 24 * HOUR }, Computed("15m"), "As above, for this worker alone."),
+    key("attempts", &[], Count { min: 1, max: 100 }, Computed("3"), "As above, for this worker alone."),
+];
+
+/// The host setting of this name or of this other spelling.
+pub fn host(name: &str) -> Option<&'static Key> {
+    HOST.iter().find(|key| key.name == name || key.aliases.contains(&name))
+}
+
+/// The host's setting of this name in a worker's section.
+pub fn worker(name: &str) -> Option<&'static Key> {
+    WORKER.iter().find(|key| key.name == name)
+}
+
+/// The host setting that somebody who wrote `name` most likely meant.
+pub fn nearest(name: &str) -> Option<&'static str> {
+    let spellings = HOST.iter().flat_map(|key| std::iter::once(key.name).chain(key.aliases.iter().copied()));
+    let key = host(ckan_worker_plugin::nearest(name, spellings)?)?;
+    match key.preset {
+        Old(instead) => host(instead).map(|key| key.name),
+        _ => Some(key.name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_settings_share_a_spelling() {
+        let mut spellings: Vec<_> =
+            HOST.iter().flat_map(|key| std::iter::once(key.name).chain(key.aliases.iter().copied())).collect();
+        let count = spellings.len();
+        spellings.sort_unstable();
+        spellings.dedup();
+        assert_eq!(spellings.len(), count);
+    }
+
+    #[test]
+    fn a_slip_of_the_pen_finds_the_setting_that_was_meant() {
+        for (written, meant) in [
+            ("ckan.site_rul", Some("ckan.site_url")),
+            ("queue.nmae", Some("queue.name")),
+            ("amqp_hostnam", Some("amqp.url")),
+            ("deadlines", Some("deadline")),
+            ("sqlalchemy.url", None),
+        ] {
+            assert_eq!(nearest(written), meant, "{written}");
+        }
+    }
+}

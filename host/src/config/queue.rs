@@ -1,0 +1,119 @@
+//! Finds which queue is meant: by one address, by the separate keys of old files, or the default.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::address;
+use super::read::{Reader, parsed};
+use crate::diagnostic::Finding;
+use crate::source::settings::{Address, AmqpAddress, Settings};
+
+/// The keys that name a broker piece by piece.
+const PARTS: [&str; 5] = ["queue.host", "queue.port", "queue.user_id", "queue.password", "queue.virtual_host"];
+
+/// Which queue is consumed, and whether it is the default one.
+pub fn settings(reader: &mut Reader<'_>, site_id: &str, environment: &BTreeMap<String, String>) -> (Settings, bool) {
+    let named = named(reader);
+    let is_default = named.is_none();
+    let address = named.unwrap_or_else(|| default_address(reader, environment));
+    if matches!(address, Address::Amqp(_)) {
+        check_site_id(reader);
+    }
+    let settings = Settings {
+        address,
+        name: queue_name(reader).unwrap_or_else(|| format!("{site_id}.workerchain")),
+        exchange: site_id.to_owned(),
+        routing_key: reader.text("queue.routing_key").unwrap_or_default(),
+        prefetch: reader.count("queue.prefetch"),
+        create: reader.flag("queue.create").unwrap_or_default(),
+    };
+    (settings, is_default)
+}
+
+/// The address that was named, if any was: the stronger of the two ways to name it.
+fn named(reader: &mut Reader<'_>) -> Option<Address> {
+    let url = reader.won("amqp.url");
+    let parts = PARTS.into_iter().filter_map(|part| reader.won(part).map(|won| won.origin.rank)).max();
+    match (url, parts) {
+        (None, None) => None,
+        (Some(url), parts) if parts.is_none_or(|parts| parts <= url.origin.rank) => {
+            for part in PARTS {
+                let Some(won) = reader.won(part) else { continue };
+                let message = format!("`{}` is ignored, because `amqp.url` is set", won.origin.written);
+                let finding = Finding::note("config::ignored-key", message).about(&won.origin.written);
+                reader.findings.push(won.origin.at_key(finding, format!("see {}", url.origin.words)));
+            }
+            // A wrong address is still one that was named: the default must not take its place.
+            Some(parsed("amqp.url", url, address::parse, reader.findings).unwrap_or(Address::Amqp(Vec::new())))
+        }
+        (_, _) => Some(composed(reader)),
+    }
+}
+
+fn composed(reader: &mut Reader<'_>) -> Address {
+    let user = reader.text("queue.user_id");
+    let password = reader.won("queue.password").map(|won| won.text.trim().into());
+    Address::Amqp(vec![AmqpAddress {
+        tls: false,
+        host: reader.parsed("queue.host", host_name).unwrap_or_else(|| "localhost".to_owned()),
+        port: reader.count("queue.port").unwrap_or(5672),
+        user: user.unwrap_or_else(|| "guest".to_owned()),
+        password: password.unwrap_or_else(|| "guest".into()),
+        virtual_host: reader.text("queue.virtual_host").unwrap_or_else(|| "/".to_owned()),
+    }])
+}
+
+fn host_name(text: &str) -> Result<String, String> {
+    let is_name = text.chars().all(|c| c.is_alphanumeric() || "-._".contains(c));
+    (is_name || text.parse::<std::net::IpAddr>().is_ok())
+        .then(|| text.to_owned())
+        .ok_or_else(|| "expected the name or address of a host alone; the port stands in `queue.port`".to_owned())
+}
+
+fn default_address(reader: &mut Reader<'_>, environment: &BTreeMap<String, String>) -> Address {
+    let directory = state_directory(environment).unwrap_or_else(|| {
+        let message = "no queue is named, and there is no place for one: neither STATE_DIRECTORY nor HOME is set";
+        reader.findings.push(
+            Finding::error("config::missing", message)
+                .about("amqp.url")
+                .help("name one with -a sqlite:PATH or -a amqp://…"),
+        );
+        PathBuf::new()
+    });
+    Address::Sqlite(directory.join("queue.db"))
+}
+
+fn state_directory(environment: &BTreeMap<String, String>) -> Option<PathBuf> {
+    let get = |name: &str| environment.get(name).filter(|value| !value.is_empty());
+    // systemd sets a list, separated by colons, if the unit has several.
+    let of_the_unit = || get("STATE_DIRECTORY").and_then(|list| list.split(':').next()).map(PathBuf::from);
+    let of_the_user = || {
+        let state = get("XDG_STATE_HOME").map(PathBuf::from);
+        let state = state.or_else(|| get("HOME").map(|home| Path::new(home).join(".local/state")))?;
+        Some(state.join("ckan-worker"))
+    };
+    of_the_unit().or_else(of_the_user)
+}
+
+fn queue_name(reader: &mut Reader<'_>) -> Option<String> {
+    let name = reader.text("queue.name")?;
+    if name.starts_with("amq.") {
+        let message = format!("`queue.name`: names that begin with `amq.` belong to RabbitMQ, got {name:?}");
+        let finding = Finding::error("config::wrong-value", message).about("queue.name");
+        reader.findings.extend(reader.won("queue.name").map(|won| won.origin.at_value(finding, "choose another name")));
+    }
+    Some(name)
+}
+
+fn check_site_id(reader: &mut Reader<'_>) {
+    if reader.won("ckan.site_id").is_none_or(|won| won.origin.rank == 0) {
+        reader.findings.push(
+            Finding::error(
+                "config::missing",
+                "`ckan.site_id` is not set, and a broker needs it: it names the exchange",
+            )
+            .about("ckan.site_id")
+            .help("set it as in the portal's ckan.ini, in section [worker] or with -i ID"),
+        );
+    }
+}
