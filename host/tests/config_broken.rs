@@ -87,3 +87,46 @@ fn every_mistake_is_found_where_it_stands_and_explained() {
     }
     assert_eq!(actual.len(), golden.len());
 }
+
+#[test]
+fn no_way_to_break_a_file_stops_the_reader_or_shows_the_token() {
+    const PIECES: [&str; 24] = [
+        "[worker]",
+        "[worker:webhook]",
+        "[DEFAULT]",
+        "[app:main",
+        "ckan.api_key = hunter2",
+        "ckan.api_key=hunter2 \u{e9}",
+        "  ckan.api_key = hunter2",
+        "ckan.api_key hunter2",
+        "ckan.api_kye: hunter2",
+        "ckan.api_key =\n  hunter2",
+        "ckan.api_key =\nhunter2",
+        "api_key = hunter2%",
+        "queue.password: hunter2",
+        "amqp_password = hunter2\n  more",
+        "amqp.url = amqp://me:hunter2@host:x/",
+        "amqp.url = me:hunter2@host",
+        "amqp.url = amqp://me:hunter2%%zz@host/a/b",
+        "ckan.site_url = ftp://me:hunter2@host",
+        "token = hunter2",
+        "attempts = many",
+        "attempts = %(ckan.api_key)s",
+        "plugin_dir = %(",
+        "use = config:worker.cfg",
+        "  \u{1f980} = ",
+    ];
+    let directory = tempfile::tempdir().unwrap();
+    let mut seed = 7_u64;
+    for _ in 0..3000 {
+        let mut text = String::new();
+        for _ in 0..8 {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            text.push_str(PIECES[usize::try_from(seed >> 33).unwrap() % PIECES.len()]);
+            text.push('\n');
+        }
+        let findings = findings(&text, directory.path());
+        let shown = format!("{findings} {} {findings:?}", serde_json::to_string(&findings).unwrap());
+        assert!(!shown.contains("hunter"), "{text}\n{shown}");
+    }
+}

@@ -12,7 +12,7 @@ pub fn layer(variables: &BTreeMap<String, String>, rank: usize, findings: &mut F
     for (variable, value) in variables {
         let Some((target, key)) = setting_name(variable) else { continue };
         let words = format!("the environment variable {variable}");
-        let origin = Origin { rank, words, written: key.clone(), ..Origin::default() };
+        let origin = Origin::new(rank, words, &key, value);
         layer.add(Setting { target, key, text: value.clone(), origin }, Unknown::Ignore, findings);
     }
     layer

@@ -7,6 +7,7 @@ use super::ini::{self, DEFAULT, Document, Entry, Section};
 use super::interpolate::interpolate;
 use super::keys;
 use super::layer::{Layer, Setting, Unknown};
+use super::mask;
 use super::origin::{Origin, Target};
 use crate::diagnostic::{Finding, Findings, Place};
 
@@ -76,7 +77,7 @@ impl<'a> Files<'a> {
     /// The file that `use = config:FILE` names, and where it says so.
     fn used_file(&mut self, path: &Path, document: &Document) -> Option<(PathBuf, Option<Place>)> {
         let entry = document.section(self.section)?.entry("use")?;
-        let file = entry.value.trim().strip_prefix("config:")?.split('#').next()?;
+        let file = entry.value.lines().next()?.strip_prefix("config:")?.split('#').next()?;
         let scope = self.scope(path, document, document.section(self.section));
         let file = match interpolate(file, &|name| scope.lookup(name)) {
             Ok(file) => file,
@@ -168,6 +169,7 @@ impl<'a> Files<'a> {
             rank: self.layers.len() + 1,
             words: format!("{}:{}", entry.key_place.file, entry.key_place.line),
             written: entry.key.clone(),
+            shown: mask::value(&entry.key, &entry.value),
             key_place: Some(entry.key_place.clone()),
             value_place: Some(entry.value_place.clone()),
         };
@@ -263,12 +265,15 @@ fn not_utf8(path: &Path, bytes: &[u8], at: usize) -> Finding {
     let before = &bytes[..at];
     let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
     let end = bytes[at..].iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |newline| at + newline);
+    let line = String::from_utf8_lossy(&bytes[start..end]);
+    // A line that is no setting may be the rest of a secret.
+    let source = if line.contains(['=', ':']) { mask::line(&line) } else { mask::MASK.to_owned() };
     let place = Place {
         file: path.display().to_string(),
         line: before.split(|byte| *byte == b'\n').count(),
         column: String::from_utf8_lossy(&bytes[start..at]).chars().count() + 1,
         width: 1,
-        source: super::mask::line(&String::from_utf8_lossy(&bytes[start..end])),
+        source,
     };
     Finding::error("config::not-utf8", "the file is not UTF-8 text")
         .at(place, "this byte is not UTF-8")

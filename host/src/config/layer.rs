@@ -6,7 +6,6 @@ use std::fmt;
 use config::{Map, Value, ValueKind};
 
 use super::keys::{self, Preset};
-use super::mask;
 use super::origin::{Origin, Target};
 use crate::diagnostic::{Finding, Findings};
 
@@ -77,7 +76,7 @@ impl Layer {
             target: Target::Host,
             key: key.to_owned(),
             text: text.to_owned(),
-            origin: Origin { words: "the default".to_owned(), written: key.to_owned(), ..Origin::default() },
+            origin: Origin::new(0, "the default", key, text),
         };
         Self(keys::HOST.iter().filter_map(preset).map(setting).collect())
     }
@@ -162,8 +161,7 @@ pub struct Won {
 /// Shows where it came from, but not the value, which may be secret.
 impl fmt::Debug for Won {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = mask::value(&self.origin.written, &self.text);
-        write!(formatter, "{shown:?} from {}", self.origin.words)
+        write!(formatter, "{:?} from {}", self.origin.shown, self.origin.words)
     }
 }
 
@@ -210,7 +208,7 @@ mod tests {
 
     fn layer(rank: usize, key: &str, text: &str) -> Layer {
         let (target, key) = Target::split(key);
-        let origin = Origin { rank, words: format!("layer {rank}"), written: key.to_owned(), ..Origin::default() };
+        let origin = Origin::new(rank, format!("layer {rank}"), key, text);
         let mut layer = Layer::default();
         let mut findings = Findings::default();
         let setting = Setting { target, key: key.to_owned(), text: text.to_owned(), origin };

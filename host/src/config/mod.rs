@@ -120,9 +120,9 @@ impl Config {
         for (name, text) in settings {
             let (target, key) = Target::split(name.as_ref());
             let key = key.to_lowercase();
-            let words = "the settings given by the program".to_owned();
-            let origin = Origin { rank: 1, words, written: key.clone(), ..Origin::default() };
-            layer.add(Setting { target, key, text: text.into(), origin }, Unknown::Error, &mut findings);
+            let text = text.into();
+            let origin = Origin::new(1, "the settings given by the program", &key, &text);
+            layer.add(Setting { target, key, text, origin }, Unknown::Error, &mut findings);
         }
         let merged = merge(&[layer], &mut findings);
         let config = typed(&merged, &Request::from_environment().environment, &mut findings);

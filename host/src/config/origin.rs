@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::mask;
 use crate::diagnostic::{Finding, Place};
 
 /// Whose setting it is.
@@ -42,6 +43,8 @@ pub struct Origin {
     pub words: String,
     /// The key as it was written there.
     pub written: String,
+    /// The value as it was written there, references not filled in, secrets masked: what may be shown of it.
+    pub shown: String,
     /// Where the key stands, if in a file.
     pub key_place: Option<Place>,
     /// Where the value stands, if in a file.
@@ -49,6 +52,12 @@ pub struct Origin {
 }
 
 impl Origin {
+    /// An origin that is no file.
+    pub fn new(rank: usize, words: impl Into<String>, written: &str, text: &str) -> Self {
+        let shown = mask::value(written, text);
+        Self { rank, words: words.into(), written: written.to_owned(), shown, ..Self::default() }
+    }
+
     /// Puts `finding` at the key.
     pub fn at_key(&self, finding: Finding, label: impl Into<String>) -> Finding {
         self.put(self.key_place.clone(), finding, label.into())

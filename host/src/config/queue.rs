@@ -97,10 +97,10 @@ fn state_directory(environment: &BTreeMap<String, String>) -> Option<PathBuf> {
 
 fn queue_name(reader: &mut Reader<'_>) -> Option<String> {
     let name = reader.text("queue.name")?;
+    let of_the_broker =
+        |_: &str| Err::<(), _>("expected a name of your own; those that begin with `amq.` are RabbitMQ's".to_owned());
     if name.starts_with("amq.") {
-        let message = format!("`queue.name`: names that begin with `amq.` belong to RabbitMQ, got {name:?}");
-        let finding = Finding::error("config::wrong-value", message).about("queue.name");
-        reader.findings.extend(reader.won("queue.name").map(|won| won.origin.at_value(finding, "choose another name")));
+        reader.parsed("queue.name", of_the_broker);
     }
     Some(name)
 }

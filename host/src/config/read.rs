@@ -8,7 +8,6 @@ use url::Url;
 
 use super::keys;
 use super::layer::{Merged, Won};
-use super::mask;
 use super::value::{self, Kind};
 use crate::diagnostic::{Finding, Findings};
 
@@ -104,10 +103,9 @@ pub fn parsed<T>(
     let text = won.text.trim();
     parse(text)
         .map_err(|expected| {
-            let shown = mask::value(name, text);
             let message = match keys::host(name).map(|key| key.kind) {
                 Some(Kind::Address | Kind::Secret) => format!("`{name}`: {expected}"),
-                _ => format!("`{name}`: {expected}, got {shown:?}"),
+                _ => format!("`{name}`: {expected}, got {:?}", won.origin.shown),
             };
             let finding = Finding::error("config::wrong-value", message).about(name);
             findings.push(won.origin.at_value(finding, expected));

@@ -100,7 +100,7 @@ impl Request {
                 findings.push(visible(&flag.flag));
             }
             let words = format!("the flag {}", flag.flag);
-            let origin = Origin { rank, words, written: key.clone(), ..Origin::default() };
+            let origin = Origin::new(rank, words, &key, &flag.value);
             layer.add(Setting { target, key, text: flag.value.clone(), origin }, Unknown::Error, findings);
         }
         layer
