@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::ini::{self, DEFAULT, Document, Entry, Section};
+use super::ini::{self, Document, Entry, Section};
 use super::interpolate::interpolate;
 use super::keys;
 use super::layer::{Layer, Setting, Unknown};
 use super::mask;
 use super::origin::{Origin, Target};
+use super::scope::{Scope, defaults};
 use crate::diagnostic::{Finding, Findings, Place};
 
 /// The longest file that is read.
@@ -184,42 +185,8 @@ impl<'a> Files<'a> {
     }
 }
 
-/// What `%(name)s` may refer to.
-struct Scope<'a> {
-    path: &'a Path,
-    document: &'a Document,
-    section: Option<&'a Section>,
-    environment: &'a BTreeMap<String, String>,
-}
-
-impl Scope<'_> {
-    fn lookup(&self, name: &str) -> Option<String> {
-        // CKAN's own loader lets files refer to variables of this name.
-        if name.starts_with("CKAN_") {
-            return self.environment.get(name).filter(|value| !value.contains('\n')).cloned();
-        }
-        let name = name.to_lowercase();
-        let entry = self.section.and_then(|section| section.entry(&name));
-        if let Some(entry) = entry.or_else(|| defaults(self.document).find(|entry| entry.key == name)) {
-            return Some(entry.value.clone());
-        }
-        let absolute = std::path::absolute(self.path).unwrap_or_else(|_| self.path.to_owned());
-        // A path may hold a `%` of its own.
-        let text = |path: &Path| path.display().to_string().replace('%', "%%");
-        match name.as_str() {
-            "here" => absolute.parent().map(text),
-            "__file__" => Some(text(&absolute)),
-            _ => None,
-        }
-    }
-}
-
 fn worker_name(section: &Section) -> Option<&str> {
     section.name.strip_prefix("worker:").filter(|name| !name.trim().is_empty())
-}
-
-fn defaults(document: &Document) -> impl Iterator<Item = &Entry> {
-    document.section(DEFAULT).into_iter().flat_map(|section| &section.entries)
 }
 
 fn is_nearly_worker(section: &str, name: &str) -> bool {

@@ -16,6 +16,7 @@ mod origin;
 mod queue;
 mod read;
 mod request;
+mod scope;
 pub mod value;
 mod worker;
 
