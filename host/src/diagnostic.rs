@@ -187,6 +187,13 @@ impl Findings {
         self.0.iter()
     }
 
+    /// Puts them in the order of the lines in each file; those that stand in no file come last.
+    pub fn sort(&mut self) {
+        let place =
+            |finding: &Finding| finding.place.as_ref().map(|place| (place.file.clone(), place.line, place.column));
+        self.0.sort_by_key(|finding| (finding.place.is_none(), place(finding)));
+    }
+
     /// Renders all for people, an empty line between them.
     pub fn render(&self, color: bool) -> String {
         self.0.iter().map(|finding| finding.render(color)).collect::<Vec<_>>().join("\n\n")

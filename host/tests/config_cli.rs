@@ -1,8 +1,11 @@
 //! The command line, from outside.
 
 use std::ffi::OsString;
+use std::path::Path;
 
+use ckan_worker::Config;
 use ckan_worker::cli::{Cli, is_command, unknown_worker};
+use ckan_worker::config::Request;
 use clap::CommandFactory;
 
 fn read(line: &str) -> Result<Cli, clap::Error> {
@@ -29,7 +32,7 @@ fn the_lines_of_2011_ask_for_what_they_asked_for_then() {
     assert_eq!(asks("worker archive -c w.cfg"), r#"workers ["archive"]"#);
     let line = "worker -c f -s app:main -q Q -r Resource -a amqp://h -i site -u http://h -k KEY archive echo";
     assert_eq!(asks(line), r#"workers ["archive", "echo"]"#);
-    let request = read(line).unwrap().request(ckan_worker::config::Request::default());
+    let request = read(line).unwrap().request(Request::default());
     assert_eq!(request.section.as_deref(), Some("app:main"));
     let flags: Vec<_> = request.flags.iter().map(|flag| format!("{}={}", flag.key, flag.value)).collect();
     assert_eq!(
@@ -43,6 +46,25 @@ fn the_lines_of_2011_ask_for_what_they_asked_for_then() {
             "ckan.api_key=KEY"
         ]
     );
+}
+
+#[test]
+fn flags_become_settings() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("w.cfg");
+    std::fs::write(&file, "[worker]\nconcurrency = 9\nqueue.name = file\n").unwrap();
+    let line = format!(
+        "worker -c {} -q Q -j 3 -p a -p b -a sqlite:q.db -i site -u http://localhost:5000 --set worker:archive.dir=/srv \
+         --set queue.create=no archive",
+        file.display()
+    );
+    let request = read(&line).unwrap().request(Request::default());
+    let (config, findings) = Config::load(&request).unwrap();
+    assert_eq!((config.queue.name.as_str(), config.run.concurrency, config.queue.create), ("Q", 3, false));
+    assert_eq!(config.plugin_dirs, [Path::new("a"), Path::new("b")]);
+    assert_eq!((config.queue.address.to_string().as_str(), config.site_id.as_str()), ("sqlite:q.db", "site"));
+    assert_eq!(config.workers["archive"].settings["dir"], "/srv");
+    assert_eq!(findings.iter().map(|finding| finding.code).collect::<Vec<_>>(), ["config::replaced"]);
 }
 
 #[test]

@@ -29,13 +29,13 @@ pub fn api_key(reader: &mut Reader<'_>) -> Option<SecretString> {
 }
 
 fn from_file(reader: &mut Reader<'_>, file: &Won) -> Option<SecretString> {
-    let path = file.text.trim();
+    let path = file.origin.shown.as_str();
     let failed = |message: String| {
         let finding = Finding::error("config::unreadable", message).about("ckan.api_key_file");
         file.origin.at_value(finding, "this file").help("it should hold the token and nothing else")
     };
     let mut text = String::new();
-    let opened = File::open(path).and_then(|file| {
+    let opened = File::open(file.text.trim()).and_then(|file| {
         let metadata = file.metadata()?;
         file.take(KEY_BYTES_MAX).read_to_string(&mut text)?;
         Ok(metadata)

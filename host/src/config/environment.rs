@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::layer::{Layer, Origin, Setting, Target, Unknown};
+use super::layer::{Layer, Setting, Unknown};
+use super::origin::{Origin, Target};
 use crate::diagnostic::Findings;
 
 /// The settings in `variables`. Unknown ones are ignored: CKAN's own live beside them.
@@ -11,7 +12,7 @@ pub fn layer(variables: &BTreeMap<String, String>, rank: usize, findings: &mut F
     for (variable, value) in variables {
         let Some((target, key)) = setting_name(variable) else { continue };
         let words = format!("the environment variable {variable}");
-        let origin = Origin { rank, words, written: key.clone(), ..Origin::default() };
+        let origin = Origin::new(rank, words, &key, value);
         layer.add(Setting { target, key, text: value.clone(), origin }, Unknown::Ignore, findings);
     }
     layer

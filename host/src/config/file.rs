@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::ini::{self, DEFAULT, Document, Entry, Section};
+use super::ini::{self, Document, Entry, Section};
 use super::interpolate::interpolate;
 use super::keys;
-use super::layer::{Layer, Origin, Setting, Target, Unknown};
+use super::layer::{Layer, Setting, Unknown};
+use super::mask;
+use super::origin::{Origin, Target};
+use super::scope::{Scope, defaults};
 use crate::diagnostic::{Finding, Findings, Place};
 
 /// The longest file that is read.
-const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// How many files may use each other in a row.
 const FILES_MAX: usize = 10;
@@ -59,21 +62,15 @@ impl<'a> Files<'a> {
 
     fn text(&mut self, path: &Path, user: Option<Place>) -> Option<String> {
         let too_long = std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() > FILE_BYTES_MAX);
-        let read = match too_long {
-            true => Err(std::io::Error::other(format!("it is longer than {FILE_BYTES_MAX} bytes"))),
-            false => std::fs::read(path),
+        let read = if too_long {
+            Err(std::io::Error::other(format!("it is longer than {FILE_BYTES_MAX} bytes")))
+        } else {
+            std::fs::read(path)
         };
-        let finding = match read.map(String::from_utf8) {
+        self.findings.push(match read.map(String::from_utf8) {
             Ok(Ok(text)) => return Some(text),
             Ok(Err(error)) => not_utf8(path, error.as_bytes(), error.utf8_error().valid_up_to()),
-            Err(error) => {
-                let message = format!("cannot read {}: {error}", path.display());
-                Finding::error("config::unreadable", message).help("name the file with -c FILE, or make it readable")
-            }
-        };
-        self.findings.push(match user {
-            Some(place) => finding.at(place, "used here"),
-            None => finding,
+            Err(error) => unreadable(path, &error, user),
         });
         None
     }
@@ -81,7 +78,7 @@ impl<'a> Files<'a> {
     /// The file that `use = config:FILE` names, and where it says so.
     fn used_file(&mut self, path: &Path, document: &Document) -> Option<(PathBuf, Option<Place>)> {
         let entry = document.section(self.section)?.entry("use")?;
-        let file = entry.value.trim().strip_prefix("config:")?.split('#').next()?;
+        let file = entry.value.lines().next()?.strip_prefix("config:")?.split('#').next()?;
         let scope = self.scope(path, document, document.section(self.section));
         let file = match interpolate(file, &|name| scope.lookup(name)) {
             Ok(file) => file,
@@ -109,6 +106,11 @@ impl<'a> Files<'a> {
                     .at(section.place.clone(), "not a section this worker knows")
                     .help(format!("a similar section exists: {meant}")),
             );
+        }
+        if let Some(section) = document.sections.iter().find(|section| section.name == "loggers") {
+            let finding = Finding::note("config::ignored-section", "the settings for logging are ignored");
+            let finding = finding.at(section.place.clone(), "of Python's logging");
+            self.findings.push(finding.help("the log goes to standard error; see --log-format and --verbose"));
         }
         if required && document.section(self.section).is_none() {
             let names: Vec<_> = document.sections.iter().map(|section| format!("[{}]", section.name)).collect();
@@ -151,6 +153,12 @@ impl<'a> Files<'a> {
         if unknown == Unknown::Ignore && keys::host(&entry.key).is_none() {
             return;
         }
+        if entry.key.starts_with('[') {
+            let finding = Finding::error("config::syntax", "a section header without its `]`");
+            self.findings.push(finding.at(entry.key_place.clone(), "the `]` is missing"));
+            return;
+        }
+        self.findings.extend(swallowed(entry));
         let text = match interpolate(&entry.value, &|name| scope.lookup(name)) {
             Ok(text) => text,
             Err(problem) => {
@@ -162,6 +170,7 @@ impl<'a> Files<'a> {
             rank: self.layers.len() + 1,
             words: format!("{}:{}", entry.key_place.file, entry.key_place.line),
             written: entry.key.clone(),
+            shown: mask::value(&entry.key, &entry.value),
             key_place: Some(entry.key_place.clone()),
             value_place: Some(entry.value_place.clone()),
         };
@@ -176,50 +185,33 @@ impl<'a> Files<'a> {
     }
 }
 
-/// What `%(name)s` may refer to.
-struct Scope<'a> {
-    path: &'a Path,
-    document: &'a Document,
-    section: Option<&'a Section>,
-    environment: &'a BTreeMap<String, String>,
-}
-
-impl Scope<'_> {
-    fn lookup(&self, name: &str) -> Option<String> {
-        // CKAN's own loader lets files refer to variables of this name.
-        if name.starts_with("CKAN_") {
-            return self.environment.get(name).filter(|value| !value.contains('\n')).cloned();
-        }
-        let name = name.to_lowercase();
-        let entry = self.section.and_then(|section| section.entry(&name));
-        if let Some(entry) = entry.or_else(|| defaults(self.document).find(|entry| entry.key == name)) {
-            return Some(entry.value.clone());
-        }
-        let absolute = std::path::absolute(self.path).unwrap_or_else(|_| self.path.to_owned());
-        // A path may hold a `%` of its own.
-        let text = |path: &Path| path.display().to_string().replace('%', "%%");
-        match name.as_str() {
-            "here" => absolute.parent().map(text),
-            "__file__" => Some(text(&absolute)),
-            _ => None,
-        }
-    }
-}
-
 fn worker_name(section: &Section) -> Option<&str> {
     section.name.strip_prefix("worker:").filter(|name| !name.trim().is_empty())
-}
-
-fn defaults(document: &Document) -> impl Iterator<Item = &Entry> {
-    document.section(DEFAULT).into_iter().flat_map(|section| &section.entries)
 }
 
 fn is_nearly_worker(section: &str, name: &str) -> bool {
     section != "worker" && (name == "worker" || ckan_worker_plugin::nearest(name, ["worker"]).is_some())
 }
 
+/// Warns of a setting that was meant to stand on its own but is indented, and so belongs to the one above.
+fn swallowed(entry: &Entry) -> Option<Finding> {
+    let names = entry.value.lines().skip(1).filter_map(|line| line.split(['=', ':']).next());
+    let name = names.map(str::trim).find(|name| keys::host(&name.to_lowercase()).is_some())?;
+    let message = format!("the indented line `{name} …` belongs to the value of `{}`", entry.key);
+    let finding = Finding::warning("config::indented", message).about(&entry.key);
+    Some(finding.at(entry.key_place.clone(), "continued there").help("begin the line without white space"))
+}
+
 fn same_file(one: &Path, other: &Path) -> bool {
     one == other || matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
+}
+
+fn unreadable(path: &Path, error: &std::io::Error, user: Option<Place>) -> Finding {
+    let finding = Finding::error("config::unreadable", format!("cannot read {}: {error}", path.display()));
+    match user {
+        Some(place) => finding.at(place, "used here").help("the path is relative to the file that uses it"),
+        None => finding.help("name another file with -c FILE, or make this one readable"),
+    }
 }
 
 fn circle(place: Place) -> Finding {
@@ -233,19 +225,22 @@ fn reference(entry: &Entry, problem: &str) -> Finding {
     Finding::error("config::interpolation", format!("`{}`: {problem}", entry.key))
         .about(&entry.key)
         .at(entry.value_place.clone(), "in this value")
-        .help("write `%%` for a percent sign")
+        .help("write `%%` for a percent sign; `%(here)s` is the directory of this file")
 }
 
 fn not_utf8(path: &Path, bytes: &[u8], at: usize) -> Finding {
     let before = &bytes[..at];
     let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
     let end = bytes[at..].iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |newline| at + newline);
+    let line = String::from_utf8_lossy(&bytes[start..end]);
+    // A line that is no setting may be the rest of a secret.
+    let source = if line.contains(['=', ':']) { mask::line(&line) } else { mask::MASK.to_owned() };
     let place = Place {
         file: path.display().to_string(),
-        line: before.iter().filter(|byte| **byte == b'\n').count() + 1,
+        line: before.split(|byte| *byte == b'\n').count(),
         column: String::from_utf8_lossy(&bytes[start..at]).chars().count() + 1,
         width: 1,
-        source: super::mask::line(&String::from_utf8_lossy(&bytes[start..end])),
+        source,
     };
     Finding::error("config::not-utf8", "the file is not UTF-8 text")
         .at(place, "this byte is not UTF-8")

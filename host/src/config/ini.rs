@@ -80,6 +80,8 @@ struct Parser<'a> {
     /// What a deeper line would continue.
     open: Open,
     indent: usize,
+    /// Whether what stands here may be a secret that the line above forgot to hold.
+    secret: bool,
 }
 
 #[derive(Default, PartialEq)]
@@ -111,7 +113,12 @@ impl Parser<'_> {
         }
         self.indent = indent;
         self.open = Open::None;
-        let place = self.place(number, line, indent, content.chars().count());
+        let mut place = self.place(number, line, indent, content.chars().count());
+        match content.split_once(['=', ':']) {
+            Some((key, _)) => self.secret = mask::is_secret_name(key),
+            None if self.secret => mask::MASK.clone_into(&mut place.source),
+            None => self.secret = mask::is_secret_name(content.split_whitespace().next().unwrap_or_default()),
+        }
         match (header(content), self.section) {
             (Some(name), _) => self.begin_section(name, place),
             (None, Some(section)) => self.setting(section, content, place),
@@ -147,11 +154,6 @@ impl Parser<'_> {
 
     fn setting(&mut self, section: usize, content: &str, place: Place) {
         let Some(at) = content.find(['=', ':']).filter(|at| *at > 0) else {
-            // It may be a secret that should have been indented.
-            let above = self.document.sections[section].entries.last();
-            let is_secret = above.is_some_and(|entry| entry.value.is_empty() && mask::is_secret_name(&entry.key));
-            let source = if is_secret { mask::MASK.to_owned() } else { place.source };
-            let place = Place { source, ..place };
             self.open = Open::Discarded;
             self.findings.push(
                 Finding::error("config::syntax", "this line is neither a section, a setting nor a comment")

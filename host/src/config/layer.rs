@@ -6,71 +6,8 @@ use std::fmt;
 use config::{Map, Value, ValueKind};
 
 use super::keys::{self, Preset};
-use super::mask;
-use crate::diagnostic::{Finding, Findings, Place};
-
-/// Whose setting it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
-    /// The host's.
-    Host,
-    /// The worker's of this name.
-    Worker(String),
-}
-
-impl Target {
-    /// Splits `worker:NAME.KEY`; any other text is a setting of the host.
-    pub fn split(text: &str) -> (Self, &str) {
-        let worker = text.strip_prefix("worker:").and_then(|rest| rest.split_once('.'));
-        match worker {
-            Some((name, key)) if !name.is_empty() => (Self::Worker(name.to_owned()), key),
-            _ => (Self::Host, text),
-        }
-    }
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Host => formatter.write_str("worker"),
-            Self::Worker(name) => write!(formatter, "worker:{name}"),
-        }
-    }
-}
-
-/// Where the value of a setting came from.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Origin {
-    /// How strong it is: what is greater wins. Defaults have 0.
-    pub rank: usize,
-    /// In words, as in `worker.cfg:5` or `the environment variable CKAN__SITE_ID`.
-    pub words: String,
-    /// The key as it was written there.
-    pub written: String,
-    /// Where the key stands, if in a file.
-    pub key_place: Option<Place>,
-    /// Where the value stands, if in a file.
-    pub value_place: Option<Place>,
-}
-
-impl Origin {
-    /// Puts `finding` at the key.
-    pub fn at_key(&self, finding: Finding, label: impl Into<String>) -> Finding {
-        self.put(self.key_place.clone(), finding, label.into())
-    }
-
-    /// Puts `finding` at the value.
-    pub fn at_value(&self, finding: Finding, label: impl Into<String>) -> Finding {
-        self.put(self.value_place.clone(), finding, label.into())
-    }
-
-    fn put(&self, place: Option<Place>, finding: Finding, label: String) -> Finding {
-        match place {
-            Some(place) => finding.at(place, label),
-            None => Finding { origin: Some(self.words.clone()), ..finding },
-        }
-    }
-}
+use super::origin::{Origin, Target};
+use crate::diagnostic::{Finding, Findings};
 
 /// A setting, and where it came from.
 #[derive(Clone)]
@@ -139,7 +76,7 @@ impl Layer {
             target: Target::Host,
             key: key.to_owned(),
             text: text.to_owned(),
-            origin: Origin { words: "the default".to_owned(), written: key.to_owned(), ..Origin::default() },
+            origin: Origin::new(0, "the default", key, text),
         };
         Self(keys::HOST.iter().filter_map(preset).map(setting).collect())
     }
@@ -224,8 +161,7 @@ pub struct Won {
 /// Shows where it came from, but not the value, which may be secret.
 impl fmt::Debug for Won {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = mask::value(&self.origin.written, &self.text);
-        write!(formatter, "{shown:?} from {}", self.origin.words)
+        write!(formatter, "{:?} from {}", self.origin.shown, self.origin.words)
     }
 }
 
@@ -272,7 +208,7 @@ mod tests {
 
     fn layer(rank: usize, key: &str, text: &str) -> Layer {
         let (target, key) = Target::split(key);
-        let origin = Origin { rank, words: format!("layer {rank}"), written: key.to_owned(), ..Origin::default() };
+        let origin = Origin::new(rank, format!("layer {rank}"), key, text);
         let mut layer = Layer::default();
         let mut findings = Findings::default();
         let setting = Setting { target, key: key.to_owned(), text: text.to_owned(), origin };

@@ -15,12 +15,11 @@ pub fn is_secret_name(name: &str) -> bool {
 
 /// The line of a file, with what may be a secret in it masked.
 pub fn line(line: &str) -> String {
-    let (name, value_at) = match line.find(['=', ':']) {
-        Some(at) => (&line[..at], at + 1),
-        None => {
-            let name = line.split_whitespace().next().unwrap_or_default();
-            (name, line.find(name).unwrap_or_default() + name.len())
-        }
+    let (name, value_at) = if let Some(at) = line.find(['=', ':']) {
+        (&line[..at], at + 1)
+    } else {
+        let name = line.split_whitespace().next().unwrap_or_default();
+        (name, line.find(name).unwrap_or_default() + name.len())
     };
     let (head, tail) = line.split_at(value_at);
     if is_secret_name(name.trim()) && !tail.trim().is_empty() {
@@ -29,9 +28,16 @@ pub fn line(line: &str) -> String {
     format!("{head}{}", address(tail))
 }
 
-/// The value of a setting, masked if its name or its look asks for it.
+/// The value of a setting, masked if its name or its look asks for it. Of several lines only the first is shown: another
+/// setting may have got among them.
 pub fn value(name: &str, value: &str) -> String {
-    if is_secret_name(name) && !value.is_empty() { MASK.to_owned() } else { address(value) }
+    if is_secret_name(name) && !value.is_empty() {
+        return MASK.to_owned();
+    }
+    match value.split_once('\n') {
+        Some((first, _)) => format!("{} …", address(first)),
+        None => address(value),
+    }
 }
 
 /// A text with the passwords of addresses in it masked: all between the first colon of `user:password@` and the last `@`.

@@ -12,23 +12,27 @@ mod interpolate;
 pub mod keys;
 mod layer;
 mod mask;
+mod origin;
 mod queue;
 mod read;
 mod request;
+mod scope;
 pub mod value;
 mod worker;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use layer::Origin;
+pub use origin::Origin;
 pub use request::{Flag, Request};
 pub use worker::WorkerSection;
 
 use crate::diagnostic::{Finding, Findings};
 use crate::{services, source};
-use layer::{Layer, Merged, Setting, Target, Unknown};
+use layer::{Layer, Merged, Setting, Unknown};
+use origin::Target;
 use read::Reader;
 
 /// All settings of the host, read and checked.
@@ -53,6 +57,18 @@ pub struct Config {
     /// The files that were read, the weakest first.
     pub files: Vec<PathBuf>,
     queue_is_default: bool,
+    origins: Origins,
+}
+
+/// Where each setting of the host came from, by its name.
+#[derive(Clone, Default)]
+struct Origins(BTreeMap<String, Origin>);
+
+/// Shows nothing: the settings stand beside it.
+impl fmt::Debug for Origins {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("…")
+    }
 }
 
 /// How work is done.
@@ -86,6 +102,7 @@ impl Config {
         for (name, header) in gathered.headers {
             config.workers.entry(name).or_default().header = Some(header);
         }
+        findings.sort();
         if findings.has_errors() { Err(findings) } else { Ok((config, findings)) }
     }
 
@@ -104,13 +121,18 @@ impl Config {
         for (name, text) in settings {
             let (target, key) = Target::split(name.as_ref());
             let key = key.to_lowercase();
-            let words = "the settings given by the program".to_owned();
-            let origin = Origin { rank: 1, words, written: key.clone(), ..Origin::default() };
-            layer.add(Setting { target, key, text: text.into(), origin }, Unknown::Error, &mut findings);
+            let text = text.into();
+            let origin = Origin::new(1, "the settings given by the program", &key, &text);
+            layer.add(Setting { target, key, text, origin }, Unknown::Error, &mut findings);
         }
         let merged = merge(&[layer], &mut findings);
         let config = typed(&merged, &Request::from_environment().environment, &mut findings);
         if findings.has_errors() { Err(findings) } else { Ok(config) }
+    }
+
+    /// Where the value of the host's setting `key` came from; `None` if it was computed.
+    pub fn origin(&self, key: &str) -> Option<&Origin> {
+        self.origins.0.get(key)
     }
 
     /// Whether the queue is the default one, because no other was named.
@@ -162,6 +184,7 @@ fn typed(merged: &Merged, environment: &BTreeMap<String, String>, findings: &mut
             .map(|(name, won)| (name.clone(), worker::section(name, won, reader.findings)))
             .collect(),
         files: Vec::new(),
+        origins: Origins(merged.host.iter().map(|(key, won)| (key.clone(), won.origin.clone())).collect()),
         site_id,
     }
 }

@@ -55,12 +55,19 @@ fn composed(reader: &mut Reader<'_>) -> Address {
     let password = reader.won("queue.password").map(|won| won.text.trim().into());
     Address::Amqp(vec![AmqpAddress {
         tls: false,
-        host: reader.text("queue.host").unwrap_or_else(|| "localhost".to_owned()),
+        host: reader.parsed("queue.host", host_name).unwrap_or_else(|| "localhost".to_owned()),
         port: reader.count("queue.port").unwrap_or(5672),
         user: user.unwrap_or_else(|| "guest".to_owned()),
         password: password.unwrap_or_else(|| "guest".into()),
         virtual_host: reader.text("queue.virtual_host").unwrap_or_else(|| "/".to_owned()),
     }])
+}
+
+fn host_name(text: &str) -> Result<String, String> {
+    let is_name = text.chars().all(|c| c.is_alphanumeric() || "-._".contains(c));
+    (is_name || text.parse::<std::net::IpAddr>().is_ok())
+        .then(|| text.to_owned())
+        .ok_or_else(|| "expected the name or address of a host alone; the port stands in `queue.port`".to_owned())
 }
 
 fn default_address(reader: &mut Reader<'_>, environment: &BTreeMap<String, String>) -> Address {
@@ -90,10 +97,10 @@ fn state_directory(environment: &BTreeMap<String, String>) -> Option<PathBuf> {
 
 fn queue_name(reader: &mut Reader<'_>) -> Option<String> {
     let name = reader.text("queue.name")?;
+    let of_the_broker =
+        |_: &str| Err::<(), _>("expected a name of your own; those that begin with `amq.` are RabbitMQ's".to_owned());
     if name.starts_with("amq.") {
-        let message = format!("`queue.name`: names that begin with `amq.` belong to RabbitMQ, got {name:?}");
-        let finding = Finding::error("config::wrong-value", message).about("queue.name");
-        reader.findings.extend(reader.won("queue.name").map(|won| won.origin.at_value(finding, "choose another name")));
+        reader.parsed("queue.name", of_the_broker);
     }
     Some(name)
 }

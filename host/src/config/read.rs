@@ -8,7 +8,6 @@ use url::Url;
 
 use super::keys;
 use super::layer::{Merged, Won};
-use super::mask;
 use super::value::{self, Kind};
 use crate::diagnostic::{Finding, Findings};
 
@@ -104,10 +103,9 @@ pub fn parsed<T>(
     let text = won.text.trim();
     parse(text)
         .map_err(|expected| {
-            let shown = mask::value(name, text);
             let message = match keys::host(name).map(|key| key.kind) {
                 Some(Kind::Address | Kind::Secret) => format!("`{name}`: {expected}"),
-                _ => format!("`{name}`: {expected}, got {shown:?}"),
+                _ => format!("`{name}`: {expected}, got {:?}", won.origin.shown),
             };
             let finding = Finding::error("config::wrong-value", message).about(name);
             findings.push(won.origin.at_value(finding, expected));
@@ -120,10 +118,8 @@ pub fn parsed<T>(
 /// # Errors
 /// What was expected.
 pub fn secret(text: &str) -> Result<SecretString, String> {
-    match text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') {
-        true => Ok(text.into()),
-        false => Err("expected one line of plain ASCII characters".to_owned()),
-    }
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
+    is_plain.then(|| text.into()).ok_or_else(|| "expected one line of plain ASCII characters".to_owned())
 }
 
 fn kind(name: &str) -> Option<Kind> {

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::file::Files;
 use super::keys;
-use super::layer::{Layer, Origin, Setting, Target, Unknown};
+use super::layer::{Layer, Setting, Unknown};
+use super::origin::{Origin, Target};
 use super::value::Kind;
 use super::{environment, ini};
 use crate::diagnostic::{Finding, Findings, Place};
@@ -99,7 +100,7 @@ impl Request {
                 findings.push(visible(&flag.flag));
             }
             let words = format!("the flag {}", flag.flag);
-            let origin = Origin { rank, words, written: key.clone(), ..Origin::default() };
+            let origin = Origin::new(rank, words, &key, &flag.value);
             layer.add(Setting { target, key, text: flag.value.clone(), origin }, Unknown::Error, findings);
         }
         layer

@@ -9,8 +9,8 @@ use ckan_worker_plugin::SettingProblems;
 use serde_json::{Map, Value};
 
 use super::keys;
-use super::layer::{Origin, Won};
-use super::mask;
+use super::layer::Won;
+use super::origin::Origin;
 use super::read::parsed;
 use super::value::{self, Kind};
 use crate::diagnostic::{Finding, Findings, Place};
@@ -37,9 +37,8 @@ pub struct WorkerSection {
 /// Shows all but what may be secret.
 impl fmt::Debug for WorkerSection {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown =
-            |(key, value): (&String, &Value)| (key.clone(), mask::value(key, value.as_str().unwrap_or_default()));
-        let settings: BTreeMap<_, _> = self.settings.iter().map(shown).collect();
+        let shown = |(key, origin): (&String, &Origin)| (key.clone(), origin.shown.clone());
+        let settings: BTreeMap<_, _> = self.origins.iter().map(shown).collect();
         formatter
             .debug_struct("WorkerSection")
             .field("path", &self.path)
@@ -59,15 +58,17 @@ impl WorkerSection {
             let key = problem.key.as_str();
             // The plugin does not know what may be shown.
             let mut message = problem.message.clone();
-            if let Some(text) = self.settings.get(key).and_then(Value::as_str) {
-                message = message.replace(text, &mask::value(key, text));
+            let origin = self.origins.get(key);
+            if let (Some(text), Some(Origin { shown, .. })) = (self.settings.get(key).and_then(Value::as_str), origin) {
+                let quoted = Value::from(text).to_string();
+                message = message.replace(quoted.trim_matches('"'), shown).replace(text, shown);
             }
             let message = if key.is_empty() { message } else { format!("`{key}`: {message}") };
             let mut finding = Finding::error("config::worker-setting", format!("worker {worker}: {message}"));
             if !key.is_empty() {
                 finding = finding.about(key);
             }
-            finding = match (self.origins.get(key), &self.header) {
+            finding = match (origin, &self.header) {
                 (Some(origin), _) => origin.at_key(finding, "the worker does not accept this"),
                 (None, Some(header)) => finding.at(header.clone(), "in this section"),
                 (None, None) => finding,
