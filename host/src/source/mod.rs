@@ -31,7 +31,7 @@ pub trait Source: Send {
     /// Gives deliveries back: they come again, here or elsewhere.
     fn release(&mut self, receipts: Vec<Receipt>);
 
-    /// How many messages wait in the queue, those not counted that were delivered and not yet settled.
+    /// How many messages wait in the queue, or were handed out by this source and are not yet settled.
     ///
     /// # Errors
     /// The queue cannot be reached.

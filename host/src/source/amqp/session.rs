@@ -196,7 +196,8 @@ impl Session {
                 self.acknowledge().await
             }
             Command::Depth(answer) => {
-                let _ = answer.send(topology::depth(&self.channel, &self.queue).await?);
+                let waiting = topology::depth(&self.channel, &self.queue).await?;
+                let _ = answer.send(waiting + self.window.open_count());
                 Ok(())
             }
             Command::Close(_) => Ok(()),

@@ -70,6 +70,11 @@ impl Window {
         highest
     }
 
+    /// How many deliveries are handed out and not settled.
+    pub fn open_count(&self) -> u64 {
+        self.marks.iter().filter(|mark| **mark == Mark::Open).count() as u64
+    }
+
     /// How many settled deliveries stand behind one that is not.
     pub fn stragglers(&self) -> usize {
         self.done

@@ -166,9 +166,15 @@ impl QueueFile {
         self.write(|change| free(change, &holder))
     }
 
-    /// How many messages wait.
+    /// How many messages wait or are held by this process.
     pub fn depth(&mut self) -> Result<u64, SourceError> {
-        self.waiting(i64::MAX)
+        let held: rusqlite::Result<i64> = self.connection.query_row(
+            "SELECT count(*) FROM message WHERE queue = ?1 AND held_by = ?2 AND held_until_ms > ?3",
+            params![self.queue, self.holder, now_ms()],
+            |row| row.get(0),
+        );
+        let held = held.map_err(|error| self.trouble(&error))?;
+        Ok(self.waiting(i64::MAX)? + held.unsigned_abs())
     }
 
     /// How many messages wait, counted up to `enough`.
