@@ -9,13 +9,15 @@ use tempfile::TempDir;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::watch;
 
-use crate::catalog::{Catalog, Entry, LoadedLibrary, LoadedWorker, Manifest, Options, PrivateCopies, Refusal, load, places};
+use crate::catalog::{
+    Catalog, Entry, LoadedLibrary, LoadedWorker, Manifest, Options, PrivateCopies, Refusal, load, places,
+};
 use crate::config::Config;
 use crate::dispatch::{self, DispatchError, Dispatcher, Summary};
 use crate::observe::Observer;
 use crate::retry::RetryPolicy;
-use crate::services::ffi::{self, Services};
 use crate::services::ckan::CheckReport;
+use crate::services::ffi::{self, Services};
 use crate::services::{ckan, fetch};
 use crate::source::{self, SourceError};
 use crate::subscription::Member;
@@ -203,7 +205,8 @@ impl App {
         let catalog = Catalog::scan_places(&places(&self.config.plugin_dirs), options);
         let (mut members, mut refused) = (Vec::new(), Vec::new());
         for wanted in &self.workers {
-            match self.load(wanted, &catalog, options, ground).and_then(|library| self.create(wanted, &library, ground)) {
+            match self.load(wanted, &catalog, options, ground).and_then(|library| self.create(wanted, &library, ground))
+            {
                 Ok(worker) => members.push(self.member(worker)),
                 Err(refusal) => refused.push(Refused { worker: wanted.name.clone(), refusal }),
             }

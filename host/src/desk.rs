@@ -127,7 +127,8 @@ impl Desk {
         // The run is read before its time: if both change in between, taking away fails.
         let turn = task.turn();
         let due = self.due.load(Ordering::Acquire);
-        let is_overdue = due != 0 && self.board.time(now) > due.saturating_add(self.board.time(self.board.epoch + grace));
+        let is_overdue =
+            due != 0 && self.board.time(now) > due.saturating_add(self.board.time(self.board.epoch + grace));
         (is_overdue && task.take_away(turn)).then_some((task, turn))
     }
 

@@ -112,8 +112,7 @@ impl Dispatcher {
     ) -> Self {
         assert!(!members.is_empty(), "at least one worker takes part");
         let board = Arc::new(Board::new());
-        let pool =
-            Pool::new(Arc::clone(&members), services, Arc::clone(&board), settings.concurrency, settings.grace);
+        let pool = Pool::new(Arc::clone(&members), services, Arc::clone(&board), settings.concurrency, settings.grace);
         Self {
             letters: source.letters(),
             source,

@@ -92,4 +92,3 @@ pub enum Event {
     /// A notification is to come back: it was not started, or a run of it was interrupted.
     Unsettled(usize),
 }
-

@@ -1,4 +1,6 @@
 //! placeholder
 use crate::cli::Cli;
 use crate::exit::Exit;
-pub fn demo(_: &Cli, _: bool) -> Exit { Exit::Failed }
+pub fn demo(_: &Cli, _: bool) -> Exit {
+    Exit::Failed
+}

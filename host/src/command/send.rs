@@ -66,7 +66,9 @@ fn report(file: &Path, sent: usize, config: &Config, outcome: Result<(), SendErr
             Exit::BadData
         }
         Err(SendError::Line { number, problem }) => {
-            say(&format!("error: {file}:{number}: not a notification: {problem}; {already}, correct this line and send the rest"));
+            say(&format!(
+                "error: {file}:{number}: not a notification: {problem}; {already}, correct this line and send the rest"
+            ));
             Exit::BadData
         }
         Err(SendError::Queue(error)) => {

@@ -70,12 +70,7 @@ pub fn create(
 
 impl<'a> Call<'a> {
     /// The host for one call about one delivery.
-    pub fn new(
-        services: &'a Services,
-        worker: &'a str,
-        delivery: Option<&'a str>,
-        deadline: Option<Instant>,
-    ) -> Self {
+    pub fn new(services: &'a Services, worker: &'a str, delivery: Option<&'a str>, deadline: Option<Instant>) -> Self {
         Self { services, worker, delivery, deadline, fetched: Mutex::new(Vec::new()) }
     }
 
@@ -155,8 +150,7 @@ impl<'a> Call<'a> {
             4 => Level::Debug,
             _ => Level::Trace,
         };
-        let fields: Vec<(&str, &str)> =
-            fields.iter().map(|field| (field.key.as_str(), field.value.as_str())).collect();
+        let fields: Vec<(&str, &str)> = fields.iter().map(|field| (field.key.as_str(), field.value.as_str())).collect();
         let line = LogLine { worker: self.worker, delivery: self.delivery, level, message, fields: &fields };
         log(&line);
         if let Some(observer) = &self.services.observer {
@@ -261,7 +255,8 @@ unsafe extern "C" fn ckan_action(
     name: RStr<'_>,
     body: RSlice<'_, u8>,
 ) -> RResult<RVec<u8>, Reply> {
-    let act = |call: &Call<'_>| call.wait(call.services.ckan.action(name.as_str(), Bytes::copy_from_slice(body.as_slice())));
+    let act =
+        |call: &Call<'_>| call.wait(call.services.ckan.action(name.as_str(), Bytes::copy_from_slice(body.as_slice())));
     // SAFETY: as in `log_line`.
     answered(unsafe { on_call(context, act) })
 }

@@ -24,7 +24,8 @@ const ERROR_BYTES_MAX: usize = 2048;
 const PREFIX: &str = "x-ckan-worker-";
 
 /// Headers of the broker's that would be wrong on a copy.
-const STRIPPED: [&str; 6] = ["x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count", "CC"];
+const STRIPPED: [&str; 6] =
+    ["x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count", "CC"];
 
 /// Publishes with confirms; connects when there is something to publish.
 pub struct AmqpPublisher {
@@ -91,8 +92,7 @@ impl AmqpPublisher {
         let confirmed = async {
             // Mandatory: what no queue takes must come back instead of being thrown away.
             let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-            let sent =
-                channel.basic_publish(exchange.into(), routing_key.into(), options, body, properties).await?;
+            let sent = channel.basic_publish(exchange.into(), routing_key.into(), options, body, properties).await?;
             sent.await
         };
         let outcome = tokio::time::timeout(CONFIRM_MAX, confirmed).await;

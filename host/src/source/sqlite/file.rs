@@ -213,7 +213,8 @@ impl QueueFile {
     /// The dead letters, oldest first.
     pub fn letters(&self) -> Result<Vec<StoredLetter>, SourceError> {
         let read = || -> rusqlite::Result<Vec<StoredLetter>> {
-            let sql = "SELECT delivery, worker, reason, error, attempts, body FROM dead_letter WHERE queue = ? ORDER BY id";
+            let sql =
+                "SELECT delivery, worker, reason, error, attempts, body FROM dead_letter WHERE queue = ? ORDER BY id";
             let mut letters = self.connection.prepare(sql)?;
             let rows = letters.query_map([&self.queue], |row| {
                 Ok(StoredLetter {
