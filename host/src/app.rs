@@ -23,7 +23,7 @@ use crate::source::{self, SourceError};
 use crate::subscription::Member;
 
 /// The threads that wait for the network. Workers have threads of their own.
-const RUNTIME_THREADS: usize = 2;
+const RUNTIME_THREADS: usize = 1;
 
 /// The host, as a program embeds it: which workers it runs, from files or linked in, on the queue of its settings.
 ///

@@ -64,4 +64,4 @@ impl Drop for Noop {
     }
 }
 
-export_worker!(Noop);
+export_worker!(Noop, name: "noop");
