@@ -23,7 +23,7 @@ use crate::source::{self, SourceError};
 use crate::subscription::Member;
 
 /// The threads that wait for the network. Workers have threads of their own.
-const RUNTIME_THREADS: usize = 2;
+const RUNTIME_THREADS: usize = 1;
 
 /// The host, as a program embeds it: which workers it runs, from files or linked in, on the queue of its settings.
 ///
@@ -292,8 +292,8 @@ impl Ground {
             .prefix("ckan-worker-")
             .tempdir()
             .map_err(system("no folder for files that are fetched"))?;
-        let (give_up, given_up) = watch::channel(false);
-        let services = services(app, runtime.handle().clone(), given_up, &fetched_dir)?;
+        let (give_up, is_given_up) = watch::channel(false);
+        let services = services(app, runtime.handle().clone(), is_given_up, &fetched_dir)?;
         let copies = PrivateCopies::new().map_err(|refusal| AppError::Services(refusal.to_string()))?;
         Ok(Self { runtime, services: Arc::new(services), copies, give_up, _fetched_dir: fetched_dir })
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use slab::Slab;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::MissedTickBehavior;
 
 use crate::delivery::{DeadLetter, DeadReason, Delivery, Receipt};
@@ -157,7 +157,7 @@ impl Dispatcher {
                 biased;
                 _ = stop.wait_for(|stopping| *stopping) => return Ok(()),
                 () = board.ready.notified() => {}
-                Some(kept) = self.keeping.join_next() => self.letter_ended(kept),
+                Some(kept) = self.keeping.join_next() => self.letter_ended(&kept),
                 batch = self.source.next(room), if room > 0 => self.take(batch?)?,
                 _ = look.tick(), if !self.in_hand.is_empty() => self.look_after()?,
                 _ = ask.tick(), if self.settings.until_empty && self.in_hand.is_empty() => {
@@ -279,9 +279,9 @@ impl Dispatcher {
         });
     }
 
-    fn letter_ended(&mut self, kept: Result<(usize, bool), tokio::task::JoinError>) {
+    fn letter_ended(&mut self, kept: &Result<(usize, bool), JoinError>) {
         // A task that panicked has not said which letter it had: that delivery stays unsettled and comes back.
-        let Ok((ticket, is_kept)) = kept else { return };
+        let &Ok((ticket, is_kept)) = kept else { return };
         let delivery = &mut self.in_hand[ticket];
         delivery.letters -= 1;
         delivery.is_unsettled |= !is_kept;
@@ -359,7 +359,7 @@ impl Dispatcher {
         while !self.in_hand.is_empty() {
             tokio::select! {
                 () = board.ready.notified() => {}
-                Some(kept) = self.keeping.join_next() => self.letter_ended(kept),
+                Some(kept) = self.keeping.join_next() => self.letter_ended(&kept),
                 _ = look.tick() => { let _ = self.look_after(); }
             }
             let _ = self.hear();

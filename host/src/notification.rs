@@ -134,6 +134,7 @@ enum Text {
 }
 
 impl Text {
+    #[expect(clippy::ptr_arg, reason = "whether it was borrowed from the body is the question")]
     fn of(text: &Cow<'_, str>, body: &Bytes) -> Self {
         match text {
             Cow::Borrowed(text) => {

@@ -92,8 +92,8 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(outcome: Outcome, attempt: u32, expected: &str) {
-        let text = match (RetryPolicy { attempts: 3 }).decide(&outcome, attempt) {
+    fn check(outcome: &Outcome, attempt: u32, expected: &str) {
+        let text = match (RetryPolicy { attempts: 3 }).decide(outcome, attempt) {
             Disposition::Ended => "ended".to_owned(),
             Disposition::Retry => "retry".to_owned(),
             Disposition::Unsettled => "unsettled".to_owned(),
@@ -104,28 +104,28 @@ mod tests {
 
     #[test]
     fn what_ended_well_is_never_run_again() {
-        check(Outcome::Done, 1, "ended");
-        check(Outcome::Skipped("not mine".into()), 3, "ended");
+        check(&Outcome::Done, 1, "ended");
+        check(&Outcome::Skipped("not mine".into()), 3, "ended");
     }
 
     #[test]
     fn what_may_pass_is_tried_as_often_as_is_allowed() {
-        check(Outcome::Failed("503".into()), 1, "retry");
-        check(Outcome::Failed("503".into()), 2, "retry");
-        check(Outcome::Failed("503".into()), 3, "dead attempts_exhausted: 503");
-        check(Outcome::Panicked("boom".into()), 2, "retry");
-        check(Outcome::Panicked("boom".into()), 3, "dead panicked: boom");
-        check(Outcome::TimedOut("15 min".into()), 3, "dead timed_out: 15 min");
+        check(&Outcome::Failed("503".into()), 1, "retry");
+        check(&Outcome::Failed("503".into()), 2, "retry");
+        check(&Outcome::Failed("503".into()), 3, "dead attempts_exhausted: 503");
+        check(&Outcome::Panicked("boom".into()), 2, "retry");
+        check(&Outcome::Panicked("boom".into()), 3, "dead panicked: boom");
+        check(&Outcome::TimedOut("15 min".into()), 3, "dead timed_out: 15 min");
     }
 
     #[test]
     fn what_cannot_pass_is_not_tried_again() {
-        check(Outcome::Impossible("licence".into()), 1, "dead permanent: licence");
+        check(&Outcome::Impossible("licence".into()), 1, "dead permanent: licence");
     }
 
     #[test]
     fn what_was_interrupted_comes_back() {
-        check(Outcome::Interrupted, 1, "unsettled");
-        check(Outcome::Interrupted, 3, "unsettled");
+        check(&Outcome::Interrupted, 1, "unsettled");
+        check(&Outcome::Interrupted, 3, "unsettled");
     }
 }

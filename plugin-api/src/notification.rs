@@ -85,11 +85,11 @@ impl<'a> Notification<'a> {
         self.delivery.flags & abi::Delivery::REDELIVERED != 0
     }
 
-    fn attr(&self, key: &str) -> Option<&'a str> {
+    fn attr(self, key: &str) -> Option<&'a str> {
         self.delivery.attrs.iter().find(|attr| attr.key.as_str() == key).map(|attr| attr.value.as_str())
     }
 
-    fn without(&self, field: &'static str) -> Error {
+    fn without(self, field: &'static str) -> Error {
         let message: Cow<'_, str> =
             format!("the payload of this {} notification has no text {field:?}", self.routing_key()).into();
         Error::permanent(message).with_code("payload")

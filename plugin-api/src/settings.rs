@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(settings: Value, expected: &str) {
+    fn check(settings: &Value, expected: &str) {
         let read = read_settings::<Config>(settings.as_object().unwrap());
         let text = match read {
             Ok(config) => format!("{config:?}"),
@@ -311,11 +311,11 @@ mod tests {
     #[test]
     fn texts_become_what_the_type_asks_for() {
         check(
-            serde_json::json!({"dir": "/a", "bytes_max": "5_000", "verify": "yes", "hosts": "a, b\nc", "mode": "check"}),
+            &serde_json::json!({"dir": "/a", "bytes_max": "5_000", "verify": "yes", "hosts": "a, b\nc", "mode": "check"}),
             r#"Config { dir: "/a", bytes_max: 5000, verify: true, hosts: ["a", "b", "c"], note: None, mode: Check }"#,
         );
         check(
-            serde_json::json!({"dir": "/a", "bytes_max": 7, "note": "x"}),
+            &serde_json::json!({"dir": "/a", "bytes_max": 7, "note": "x"}),
             r#"Config { dir: "/a", bytes_max: 7, verify: false, hosts: [], note: Some("x"), mode: Archive }"#,
         );
     }
@@ -323,7 +323,7 @@ mod tests {
     #[test]
     fn all_unknown_settings_are_named_with_the_nearest_known_one() {
         check(
-            serde_json::json!({"dri": "/a", "zzz": "1"}),
+            &serde_json::json!({"dri": "/a", "zzz": "1"}),
             "dri: unknown setting (a similar setting exists: dir); \
              zzz: unknown setting (it knows: dir, bytes_max, verify, hosts, note, mode)",
         );
@@ -332,12 +332,12 @@ mod tests {
     #[test]
     fn a_wrong_value_says_which_setting_and_what_was_expected() {
         check(
-            serde_json::json!({"dir": "a", "bytes_max": "many"}),
+            &serde_json::json!({"dir": "a", "bytes_max": "many"}),
             r#"bytes_max: expected a whole number, got "many""#,
         );
-        check(serde_json::json!({"dir": "a", "verify": "maybe"}), r#"verify: expected yes or no, got "maybe""#);
-        check(serde_json::json!({"dir": "a", "mode": "x"}), r#"mode: expected one of archive, check, got "x""#);
-        check(serde_json::json!({}), "dir: this setting is missing");
+        check(&serde_json::json!({"dir": "a", "verify": "maybe"}), r#"verify: expected yes or no, got "maybe""#);
+        check(&serde_json::json!({"dir": "a", "mode": "x"}), r#"mode: expected one of archive, check, got "x""#);
+        check(&serde_json::json!({}), "dir: this setting is missing");
     }
 
     #[test]

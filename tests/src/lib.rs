@@ -6,6 +6,7 @@ pub mod journal;
 pub mod kombu;
 pub mod places;
 pub mod process;
+pub mod usage;
 pub mod wait;
 mod watch;
 

@@ -276,6 +276,10 @@ unsafe extern "C" fn fetch_file(context: *const c_void, request: RSlice<'_, u8>)
     answered(unsafe { on_call(context, |call| call.fetch(request.as_slice())) })
 }
 
+#[expect(
+    clippy::redundant_closure_for_method_calls,
+    reason = "the method alone is not general enough for any lifetime"
+)]
 unsafe extern "C" fn is_cancelled(context: *const c_void) -> bool {
     // SAFETY: as in `log_line`.
     unsafe { on_call(context, |call| call.is_cancelled()) }.unwrap_or(true)

@@ -151,18 +151,18 @@ impl Publisher for AmqpPublisher {
 pub struct Properties {
     exchange: ShortString,
     routing_key: ShortString,
-    properties: BasicProperties,
+    published: BasicProperties,
 }
 
 impl Properties {
     /// Keeps what came with a message.
     pub fn of(exchange: ShortString, routing_key: ShortString, properties: BasicProperties) -> Self {
-        Self { exchange, routing_key, properties }
+        Self { exchange, routing_key, published: properties }
     }
 
     /// The publisher's name for the message.
     pub fn message_id(&self) -> Option<&str> {
-        self.text("id").or_else(|| self.properties.message_id().as_ref().map(ShortString::as_str))
+        self.text("id").or_else(|| self.published.message_id().as_ref().map(ShortString::as_str))
     }
 
     /// The one worker it is addressed to.
@@ -191,14 +191,14 @@ impl Properties {
     }
 
     fn header(&self, name: &str) -> Option<&AMQPValue> {
-        let headers = self.properties.headers().as_ref()?;
+        let headers = self.published.headers().as_ref()?;
         headers.inner().iter().find(|(key, _)| key.as_str().strip_prefix(PREFIX) == Some(name)).map(|(_, value)| value)
     }
 }
 
 /// The original's properties, less what the broker wrote, and with what is to be known about the death.
 fn letter_properties(letter: &DeadLetter, original: Option<&Properties>, queue: &str) -> BasicProperties {
-    let properties = original.map(|original| original.properties.clone()).unwrap_or_default();
+    let properties = original.map(|original| original.published.clone()).unwrap_or_default();
     let mut headers = FieldTable::default();
     for (key, value) in properties.headers().iter().flat_map(FieldTable::inner) {
         if !STRIPPED.iter().any(|stripped| key.as_str().starts_with(stripped)) && key.as_str() != "BCC" {
@@ -227,7 +227,7 @@ fn letter_properties(letter: &DeadLetter, original: Option<&Properties>, queue: 
 
 /// The beginning of a text, at most so many bytes, cut between characters.
 fn truncated(text: &str, bytes_max: usize) -> &str {
-    &text[..text.floor_char_boundary(bytes_max)]
+    &text[..(0..=bytes_max.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0)]
 }
 
 fn text(text: &str) -> AMQPValue {

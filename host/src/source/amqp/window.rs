@@ -105,26 +105,34 @@ mod tests {
 
     fn window(size: u64) -> Window {
         let mut window = Window::new();
-        (1..=size).for_each(|tag| window.open(tag));
+        for tag in 1..=size {
+            window.open(tag);
+        }
         window
     }
 
     #[test]
     fn what_ended_in_order_is_acknowledged_in_one_go() {
         let mut window = window(5);
-        [2, 1, 3].into_iter().for_each(|tag| window.done(tag));
+        for tag in [2, 1, 3] {
+            window.done(tag);
+        }
         assert_eq!(window.take_prefix(), Some(3));
         assert_eq!(window.take_prefix(), None);
         assert_eq!(window.stragglers(), 0);
         window.open(6);
-        [4, 5, 6].into_iter().for_each(|tag| window.done(tag));
+        for tag in [4, 5, 6] {
+            window.done(tag);
+        }
         assert_eq!(window.take_prefix(), Some(6));
     }
 
     #[test]
     fn what_stands_behind_a_slow_one_is_acknowledged_alone_and_only_once() {
         let mut window = window(4);
-        [2, 4].into_iter().for_each(|tag| window.done(tag));
+        for tag in [2, 4] {
+            window.done(tag);
+        }
         assert_eq!(window.take_prefix(), None);
         assert_eq!(window.stragglers(), 2);
         assert_eq!(window.take_stragglers(), [2, 4]);
