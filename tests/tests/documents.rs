@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 
-use ckan_worker::cli::Cli;
+use ckan_worker::cli::{Cli, Command};
 use ckan_worker::config::{Config, Request};
 use ckan_worker::notification;
 use worker_tests::places::workspace;
@@ -22,6 +22,9 @@ const DOCUMENTS: [&str; 7] = [
     "plugins/archive/README.md",
 ];
 
+/// The workers that the documents speak of.
+const WORKERS: [&str; 4] = ["archive", "echo", "hello", "NAME"];
+
 #[test]
 fn every_command_in_the_documents_can_be_typed() {
     let mut typed = 0;
@@ -32,7 +35,8 @@ fn every_command_in_the_documents_can_be_typed() {
             let Some(arguments) = worker_arguments(&command) else { continue };
             match Cli::read(arguments) {
                 Err(error) if error.exit_code() != 0 => panic!("{document}: `{command}` is refused: {error}"),
-                _ => {}
+                Err(_) => {}
+                Ok(cli) => check_workers(document, &command, &cli),
             }
             typed += 1;
         }
@@ -170,6 +174,18 @@ fn markdown_is_read_as_its_readers_do() {
 
 fn read(document: &str) -> String {
     fs::read_to_string(workspace().join(document)).unwrap_or_else(|error| panic!("{document}: {error}"))
+}
+
+/// What is no command is taken for a worker, a misspelt command too.
+#[track_caller]
+fn check_workers(document: &str, command: &str, cli: &Cli) {
+    let checked = match &cli.command {
+        Some(Command::Check { workers, .. }) => workers.as_slice(),
+        _ => &[],
+    };
+    for worker in cli.workers.iter().chain(checked) {
+        assert!(WORKERS.contains(&worker.as_str()), "{document}: `{command}` names no worker of the documents");
+    }
 }
 
 /// What the program says when it is asked for help.
