@@ -36,7 +36,7 @@ pub fn execute(member: &Member, attempt: &Attempt<'_>, services: &Services) -> O
 
 fn consume(worker: &LoadedWorker, call: &Call<'_>, attempt: &Attempt<'_>) -> abi::Reply {
     let notification = attempt.notification;
-    let attr = |key: &'static str, value| abi::Attr { key: abi::abi_stable::std_types::RStr::from_str(key), value };
+    let attr = |key: &'static str, value| abi::Attr { key: key.into(), value };
     let entity_id = notification.entity_id();
     let package_id = notification.package_id();
     let attrs = [

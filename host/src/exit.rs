@@ -14,7 +14,7 @@ pub enum Exit {
     Usage = 2,
     /// An input file has bad data.
     BadData = 65,
-    /// RabbitMQ, CKAN or the running worker did not answer.
+    /// RabbitMQ or CKAN did not answer.
     Unavailable = 69,
     /// A bug in the worker itself.
     Internal = 70,

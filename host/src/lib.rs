@@ -1,7 +1,7 @@
-//! The host: takes notifications from a queue, runs workers on them, settles them.
-//!
-//! The modules stand here top to bottom; each uses only what stands below it. `ARCHITECTURE.md` draws the map and
-//! walks one message through it.
+#![doc = include_str!("../README.md")]
+
+// The modules stand here top to bottom; each uses only what stands below it, and a test holds it. `ARCHITECTURE.md`
+// draws the map and walks one message through it.
 
 // The way in.
 pub mod command;
@@ -9,7 +9,6 @@ pub mod demo;
 pub mod app;
 
 // One message's way.
-
 pub mod dispatch;
 mod pool;
 mod process;

@@ -1,4 +1,4 @@
-//! A queue's workers, in the order of the command line.
+//! The workers on a queue: how each is to be run, and which notifications it asks for.
 
 use std::borrow::Cow;
 use std::sync::Mutex;

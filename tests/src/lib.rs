@@ -22,3 +22,8 @@ fn say(message: &str) {
     // Nobody reads standard error: then there is nobody to tell.
     let _ = writeln!(std::io::stderr(), "worker-tests: {message}");
 }
+
+/// The examples in the README of the repository, which has no crate of its own.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

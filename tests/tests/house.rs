@@ -144,7 +144,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("lapin", &["host/src/source/amqp"]),
     ("reqwest", &["host/src/services/http"]),
     ("clap", &["host/src/cli"]),
-    ("abi_stable", &["plugin-api", "host/src/catalog/load"]),
+    ("abi_stable", &["plugin-api", "host/src/catalog/load", "host/src/catalog/layout", "host/src/services/ffi"]),
     ("rusqlite", &["host/src/store", "host/src/journal", "host/src/source/sqlite", "host/src/services/state"]),
 ];
 

@@ -1,6 +1,6 @@
 //! The plugins found, and why some are not usable.
 //!
-//! [`Catalog::scan`] looks through the plugin directories without running anything. [`Catalog::find`] decides which
+//! [`Catalog::scan_places`] looks through the plugin directories without running anything. [`Catalog::find`] decides which
 //! file is meant by a worker's name, [`load`] opens it, and [`LoadedWorker`] is a worker made from it.
 
 mod binary;

@@ -18,7 +18,7 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// How many files may use each other in a row.
 const FILES_MAX: usize = 10;
 
-/// Reads files into layers, the weakest first.
+/// Reads files into layers, the weakest first, and collects what is wrong with them.
 pub struct Files<'a> {
     /// The section with the host's settings.
     pub section: &'a str,

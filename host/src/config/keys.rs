@@ -200,7 +200,7 @@ pub const HOST: &[Key] = &[
         &[],
         Flag,
         Fixed("no"),
-        "Whether plugins are loaded although others may write to their file or directory.",
+        "Whether plugins are loaded although others may write to their directory.",
     ),
     key(
         "fetch.allow",

@@ -50,7 +50,7 @@ pub struct Config {
     pub run: RunSettings,
     /// Directories with plugins, searched before the usual ones.
     pub plugin_dirs: Vec<PathBuf>,
-    /// Whether plugins are loaded although others may write to their file or directory.
+    /// Whether plugins are loaded although others may write to their directory.
     pub allow_insecure_plugin_dir: bool,
     /// What is set for each worker that has a section; others have the defaults.
     pub workers: BTreeMap<String, WorkerSection>,

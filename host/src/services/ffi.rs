@@ -35,7 +35,7 @@ pub struct Services {
     pub runtime: Handle,
     /// Becomes `true` when work in hand is to be given up.
     pub give_up: watch::Receiver<bool>,
-    /// Who is told what workers log.
+    /// Who is told what happens.
     pub observer: Option<Arc<dyn Observer>>,
 }
 
