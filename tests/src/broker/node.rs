@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{amqp, install};
-use crate::wait::eventually;
+use crate::wait::{FileLock, eventually};
 
 /// Where the packages of Debian, and of most others, put the program that needs no particular user.
 const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
@@ -104,7 +104,9 @@ impl Node {
     /// What the node complains of.
     pub fn eval(&self, expression: &str) -> Result<String, String> {
         let Some(erl_call) = erl_call() else { return self.ctl(&["eval", expression]) };
-        let script = self.dir.join(format!("eval-{:?}.erl", std::thread::current().id()));
+        // One after another: the node turns away the second of two callers, who have the same name.
+        let _lock = FileLock::acquire(&self.dir.join("eval.lock"));
+        let script = self.dir.join("eval.erl");
         fs::write(&script, format!("{expression}\n")).map_err(|error| format!("{}: {error}", script.display()))?;
         let input = fs::File::open(&script).map_err(|error| format!("{}: {error}", script.display()))?;
         let mut command = Command::new(erl_call);

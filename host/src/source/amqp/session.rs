@@ -128,14 +128,12 @@ impl Session {
                         let _ = done.send(());
                         return Ended::Closed;
                     }
-                    Some(command) => self.obey(command).await,
+                    Some(command) => self.obey(command, batches).await,
                     None => return Ended::Closed,
                 },
                 message = self.consumer.next() => match message {
                     Some(Ok(message)) => {
-                        let batch = self.take_batch(message);
-                        // An error means that the source is going; what was delivered comes back.
-                        let _ = batches.send(Ok(batch));
+                        self.hand_over(message, batches);
                         Ok(())
                     }
                     Some(Err(error)) => Err(error),
@@ -147,6 +145,25 @@ impl Session {
                 return Ended::Lost(failure(&self.address, &error).to_string());
             }
         }
+    }
+
+    /// How many messages wait or were handed out.
+    async fn depth(&mut self, batches: &Batches) -> Result<u64, Error> {
+        // What the broker has just sent no longer waits there and is not yet here. It stands in front of the answer to
+        // a second question, as everything that the broker had sent before the first.
+        topology::depth(&self.channel, &self.queue).await?;
+        let waiting = topology::depth(&self.channel, &self.queue).await?;
+        while let Some(Some(Ok(message))) = self.consumer.next().now_or_never() {
+            self.hand_over(message, batches);
+        }
+        Ok(waiting + self.window.open_count())
+    }
+
+    /// Hands on a message, together with what else has arrived.
+    fn hand_over(&mut self, first: Message, batches: &Batches) {
+        let batch = self.take_batch(first);
+        // An error means that the source is going; what was delivered comes back.
+        let _ = batches.send(Ok(batch));
     }
 
     /// Takes what else has arrived along with a first message.
@@ -178,7 +195,7 @@ impl Session {
         }
     }
 
-    async fn obey(&mut self, command: Command) -> Result<(), Error> {
+    async fn obey(&mut self, command: Command, batches: &Batches) -> Result<(), Error> {
         match command {
             Command::Settle(receipts) => {
                 // A receipt of an earlier session is void: the broker took that delivery back when it was lost.
@@ -196,8 +213,7 @@ impl Session {
                 self.acknowledge().await
             }
             Command::Depth(answer) => {
-                let waiting = topology::depth(&self.channel, &self.queue).await?;
-                let _ = answer.send(waiting + self.window.open_count());
+                let _ = answer.send(self.depth(batches).await?);
                 Ok(())
             }
             Command::Close(_) => Ok(()),

@@ -1,11 +1,11 @@
 //! The queue's file: its tables, and each thing that is done to them.
 
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, params};
 
-use super::holder;
+use super::{holder, statements};
 use crate::delivery::{DeadLetter, Delivery, DeliveryId, Receipt};
 use crate::source::{Message, SourceError};
 
@@ -15,32 +15,11 @@ const LEASE: Duration = Duration::from_secs(60);
 /// How long another process may hold the file.
 const BUSY_MAX: Duration = Duration::from_secs(30);
 
-const SCHEMA: &str = "
-    CREATE TABLE IF NOT EXISTS message (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        queue TEXT NOT NULL,
-        routing_key TEXT NOT NULL,
-        message_id TEXT,
-        body BLOB NOT NULL,
-        published_ms INTEGER NOT NULL,
-        deliveries INTEGER NOT NULL DEFAULT 0,
-        held_by TEXT,
-        held_until_ms INTEGER NOT NULL DEFAULT 0
-    );
-    CREATE INDEX IF NOT EXISTS message_waiting ON message (queue, held_until_ms, id);
-    CREATE TABLE IF NOT EXISTS dead_letter (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        queue TEXT NOT NULL,
-        delivery TEXT NOT NULL,
-        worker TEXT,
-        reason TEXT NOT NULL,
-        error TEXT NOT NULL,
-        attempts INTEGER NOT NULL,
-        taken_ms INTEGER NOT NULL,
-        died_ms INTEGER NOT NULL,
-        body BLOB NOT NULL
-    );
-";
+/// How often what others hold is looked at, for it may have been left behind.
+const TAKE_BACK_EVERY: Duration = Duration::from_secs(1);
+
+/// How often the file is tried again that others are just making.
+const OPEN_AGAIN_MAX: usize = 50;
 
 /// A dead letter as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,9 +45,11 @@ pub struct QueueFile {
     queue: String,
     /// The one class that is consumed; `None` for all.
     only_class: Option<String>,
+    /// A name that nobody else has who holds messages, in this process or another.
     holder: String,
-    /// Counts what this process claimed, so that a receipt can be told from one of an earlier claim.
+    /// This file's number among those that this process opened, so that a receipt of another is known.
     session: u64,
+    took_back: Instant,
 }
 
 impl QueueFile {
@@ -80,10 +61,11 @@ impl QueueFile {
                 SourceError::Unusable(format!("{address}: cannot make the folder {}: {error}", folder.display()))
             })?;
         }
-        let connection = open(path).map_err(|error| SourceError::Unusable(format!("{address}: {error}")))?;
+        let connection = open(path).map_err(|error| trouble(&address, &error))?;
         let only_class = (!matches!(routing_key, "*" | "#")).then(|| routing_key.to_owned());
-        let holder = holder::this_process();
-        let mut file = Self { connection, address, queue: queue.to_owned(), only_class, holder, session: 1 };
+        let (holder, session) = holder::next();
+        let queue = queue.to_owned();
+        let mut file = Self { connection, address, queue, only_class, holder, session, took_back: Instant::now() };
         file.take_back()?;
         Ok(file)
     }
@@ -92,9 +74,7 @@ impl QueueFile {
     pub fn publish(&mut self, messages: &[Message]) -> Result<(), SourceError> {
         let (queue, now) = (self.queue.clone(), now_ms());
         self.write(|change| {
-            let mut insert = change.prepare_cached(
-                "INSERT INTO message (queue, routing_key, message_id, body, published_ms) VALUES (?, ?, ?, ?, ?)",
-            )?;
+            let mut insert = change.prepare_cached(statements::PUBLISH)?;
             for message in messages {
                 insert.execute(params![queue, message.routing_key, message.id, &message.body[..], now])?;
             }
@@ -106,20 +86,18 @@ impl QueueFile {
     pub fn claim(&mut self, max: usize) -> Result<Vec<Delivery>, SourceError> {
         // Looking costs nobody the right to write.
         if self.waiting(1)? == 0 {
+            if self.took_back.elapsed() >= TAKE_BACK_EVERY {
+                self.take_back()?;
+            }
             return Ok(Vec::new());
         }
-        let now = now_ms();
         let (queue, holder, only_class) = (self.queue.clone(), self.holder.clone(), self.only_class.clone());
-        let until = now + millis(LEASE);
+        let until = now_ms() + millis(LEASE);
         let session = self.session;
+        let sql = if only_class.is_none() { statements::CLAIM } else { statements::CLAIM_OF_CLASS };
         self.write(|change| {
-            let mut claim = change.prepare_cached(
-                "UPDATE message SET held_by = ?1, held_until_ms = ?2, deliveries = deliveries + 1
-                 WHERE id IN (SELECT id FROM message WHERE queue = ?3 AND held_until_ms <= ?4
-                              AND held_by IS NOT ?1 AND (?5 IS NULL OR routing_key = ?5) ORDER BY id LIMIT ?6)
-                 RETURNING id, message_id, body, deliveries",
-            )?;
-            let rows = claim.query_map(params![holder, until, queue, now, only_class, count(max)], |row| {
+            let mut claim = change.prepare_cached(sql)?;
+            let rows = claim.query_map(params![queue, count(max), only_class, holder, until], |row| {
                 let tag: i64 = row.get(0)?;
                 let name: Option<String> = row.get(1)?;
                 let body: Vec<u8> = row.get(2)?;
@@ -144,57 +122,56 @@ impl QueueFile {
 
     /// Takes settled messages off the queue, if this process still holds them.
     pub fn settle(&mut self, receipts: &[Receipt]) -> Result<(), SourceError> {
-        self.for_each("DELETE FROM message WHERE id = ?1 AND held_by = ?2", receipts)
+        self.for_each(statements::SETTLE, receipts)
     }
 
     /// Gives messages back.
     pub fn release(&mut self, receipts: &[Receipt]) -> Result<(), SourceError> {
-        self.for_each("UPDATE message SET held_by = NULL, held_until_ms = 0 WHERE id = ?1 AND held_by = ?2", receipts)
+        self.for_each(statements::RELEASE, receipts)
     }
 
-    /// Renews the leases of this process.
+    /// Renews the leases of this source, and takes back what others left behind.
     pub fn renew(&mut self) -> Result<(), SourceError> {
-        let (holder, until) = (self.holder.clone(), now_ms() + millis(LEASE));
-        self.write(|change| {
-            change.execute("UPDATE message SET held_until_ms = ? WHERE held_by = ?", params![until, holder]).map(drop)
-        })
+        let (queue, holder, until) = (self.queue.clone(), self.holder.clone(), now_ms() + millis(LEASE));
+        self.write(|change| change.execute(statements::RENEW, params![queue, holder, until]).map(drop))?;
+        self.take_back()
     }
 
-    /// Gives back all that this process holds.
+    /// Gives back all that this source holds.
     pub fn release_all(&mut self) -> Result<(), SourceError> {
-        let holder = self.holder.clone();
-        self.write(|change| free(change, &holder))
+        if self.held()? == 0 {
+            return Ok(());
+        }
+        let (queue, holder) = (self.queue.clone(), self.holder.clone());
+        self.write(|change| change.execute(statements::RELEASE_ALL, params![queue, holder, i64::MAX]).map(drop))
     }
 
-    /// How many messages wait or are held by this process.
+    /// How many messages wait or are held by this source.
     pub fn depth(&mut self) -> Result<u64, SourceError> {
-        let held: rusqlite::Result<i64> = self.connection.query_row(
-            "SELECT count(*) FROM message WHERE queue = ?1 AND held_by = ?2 AND held_until_ms > ?3",
-            params![self.queue, self.holder, now_ms()],
-            |row| row.get(0),
-        );
-        let held = held.map_err(|error| self.trouble(&error))?;
-        Ok(self.waiting(i64::MAX)? + held.unsigned_abs())
+        Ok(self.waiting(i64::MAX)? + self.held()?)
+    }
+
+    fn held(&self) -> Result<u64, SourceError> {
+        let held: rusqlite::Result<i64> =
+            self.connection.query_row(statements::HELD, params![self.queue, self.holder], |row| row.get(0));
+        held.map(i64::unsigned_abs).map_err(|error| trouble(&self.address, &error))
     }
 
     /// How many messages wait, counted up to `enough`.
     fn waiting(&self, enough: i64) -> Result<u64, SourceError> {
-        let sql = "SELECT count(*) FROM (SELECT 1 FROM message WHERE queue = ?1 AND held_until_ms <= ?2
-                   AND (?3 IS NULL OR routing_key = ?3) LIMIT ?4)";
+        let of_all = self.only_class.is_none();
+        let sql = if of_all { statements::WAITING } else { statements::WAITING_OF_CLASS };
         let count = || {
-            let values = params![self.queue, now_ms(), self.only_class, enough];
+            let values = params![self.queue, enough, self.only_class];
             self.connection.prepare_cached(sql)?.query_row(values, |row| row.get::<_, i64>(0))
         };
-        count().map(i64::unsigned_abs).map_err(|error| self.trouble(&error))
+        count().map(i64::unsigned_abs).map_err(|error| trouble(&self.address, &error))
     }
 
     /// Keeps a dead letter.
     pub fn keep(&mut self, letter: &DeadLetter) -> Result<(), SourceError> {
         let queue = self.queue.clone();
         self.write(|change| {
-            let insert = "INSERT INTO dead_letter
-                (queue, delivery, worker, reason, error, attempts, taken_ms, died_ms, body)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
             let row = params![
                 queue,
                 letter.delivery.to_string(),
@@ -206,16 +183,14 @@ impl QueueFile {
                 now_ms(),
                 &letter.body[..]
             ];
-            change.execute(insert, row).map(drop)
+            change.execute(statements::KEEP, row).map(drop)
         })
     }
 
     /// The dead letters, oldest first.
     pub fn letters(&self) -> Result<Vec<StoredLetter>, SourceError> {
         let read = || -> rusqlite::Result<Vec<StoredLetter>> {
-            let sql =
-                "SELECT delivery, worker, reason, error, attempts, body FROM dead_letter WHERE queue = ? ORDER BY id";
-            let mut letters = self.connection.prepare(sql)?;
+            let mut letters = self.connection.prepare(statements::LETTERS)?;
             let rows = letters.query_map([&self.queue], |row| {
                 Ok(StoredLetter {
                     delivery: row.get(0)?,
@@ -228,35 +203,55 @@ impl QueueFile {
             })?;
             rows.collect()
         };
-        read().map_err(|error| self.trouble(&error))
+        read().map_err(|error| trouble(&self.address, &error))
     }
 
     /// Deletes what waits; answers how many messages that were.
     pub fn purge(&mut self) -> Result<u64, SourceError> {
         let queue = self.queue.clone();
+        self.write(|change| change.execute(statements::PURGE, [queue]).map(|deleted| deleted as u64))
+    }
+
+    /// Takes back what processes held that are gone, at once, and what others hold beyond their leases.
+    fn take_back(&mut self) -> Result<(), SourceError> {
+        self.took_back = Instant::now();
+        let (queue, now) = (self.queue.clone(), now_ms());
+        let left = self.left_behind(now).map_err(|error| trouble(&self.address, &error))?;
+        if left.is_empty() {
+            return Ok(());
+        }
         self.write(|change| {
-            let sql = "DELETE FROM message WHERE queue = ? AND held_until_ms <= ?";
-            change.execute(sql, params![queue, now_ms()]).map(|deleted| deleted as u64)
+            let mut free = change.prepare_cached(statements::RELEASE_ALL)?;
+            // Who is gone never comes back; who is only late may have renewed a lease since it was looked at.
+            left.iter().try_for_each(|(holder, is_gone)| {
+                free.execute(params![queue, holder, if *is_gone { i64::MAX } else { now }]).map(drop)
+            })
         })
     }
 
-    /// Takes back what processes held that are gone, without waiting for their leases to run out.
-    fn take_back(&mut self) -> Result<(), SourceError> {
-        self.write(|change| {
-            let mut holders = change.prepare("SELECT DISTINCT held_by FROM message WHERE held_by IS NOT NULL")?;
-            let holders = holders.query_map([], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
-            holders.iter().filter(|holder| holder::is_gone(holder)).try_for_each(|holder| free(change, holder))
-        })
+    /// Who holds messages and is gone, or is late; and which of both.
+    fn left_behind(&self, now: i64) -> rusqlite::Result<Vec<(String, bool)>> {
+        let mut others = self.connection.prepare_cached(statements::OTHERS)?;
+        let others = others.query_map(params![self.queue, self.holder, now], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let mut left = Vec::new();
+        for other in others {
+            let (holder, is_late): (String, bool) = other?;
+            let is_gone = holder::is_gone(&holder);
+            if is_gone || is_late {
+                left.push((holder, is_gone));
+            }
+        }
+        Ok(left)
     }
 
     fn for_each(&mut self, sql: &str, receipts: &[Receipt]) -> Result<(), SourceError> {
         if receipts.is_empty() {
             return Ok(());
         }
-        let holder = self.holder.clone();
+        let (holder, session) = (self.holder.clone(), self.session);
         self.write(|change| {
             let mut statement = change.prepare_cached(sql)?;
-            for receipt in receipts {
+            for receipt in receipts.iter().filter(|receipt| receipt.session == session) {
                 statement.execute(params![receipt.tag.cast_signed(), holder])?;
             }
             Ok(())
@@ -271,25 +266,47 @@ impl QueueFile {
             change.commit()?;
             Ok(done)
         })();
-        done.map_err(|error| self.trouble(&error))
-    }
-
-    fn trouble(&self, error: &rusqlite::Error) -> SourceError {
-        SourceError::Unavailable { address: self.address.clone(), problem: error.to_string() }
+        done.map_err(|error| trouble(&self.address, &error))
     }
 }
 
 fn open(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(BUSY_MAX)?;
-    connection.pragma_update(None, "journal_mode", "wal")?;
-    connection.pragma_update(None, "synchronous", "full")?;
-    connection.execute_batch(SCHEMA)?;
+    let mut tries = 0;
+    // Who finds another making the file is told so at once, whatever the timeout.
+    while let Err(error) = prepare(&connection) {
+        tries += 1;
+        if !is_busy(&error) || tries > OPEN_AGAIN_MAX {
+            return Err(error);
+        }
+        std::thread::sleep(Duration::from_millis(fastrand::u64(1..40)));
+    }
     Ok(connection)
 }
 
-fn free(change: &Transaction<'_>, holder: &str) -> rusqlite::Result<()> {
-    change.execute("UPDATE message SET held_by = NULL, held_until_ms = 0 WHERE held_by = ?", [holder]).map(drop)
+fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    connection.pragma_update(None, "synchronous", "full")?;
+    connection.execute_batch(statements::SCHEMA)
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+}
+
+/// What an error of SQLite's means for us: some pass by themselves, the others somebody has to mend.
+fn trouble(address: &str, error: &rusqlite::Error) -> SourceError {
+    let advice = match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+            "the file is no queue or is damaged; move it away, or name another in `amqp.url`"
+        }
+        Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
+            "the file and its folder must be writable for this user"
+        }
+        _ => return SourceError::Unavailable { address: address.to_owned(), problem: error.to_string() },
+    };
+    SourceError::Unusable(format!("{address}: {error}; {advice}"))
 }
 
 fn now_ms() -> i64 {

@@ -1,9 +1,17 @@
 //! Who holds a lease, so that the leases of a process that died can be taken back at once.
 
 use std::fs;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A name that no other holder on this machine ever has, in this process or another, and its number in this process.
+pub fn next() -> (String, u64) {
+    static NUMBER: AtomicU64 = AtomicU64::new(1);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    (format!("{} {number}", this_process()), number)
+}
 
 /// A name for this process that no other process on this machine ever has.
-pub fn this_process() -> String {
+fn this_process() -> String {
     let pid = std::process::id();
     match (namespace(), started(pid)) {
         (Some(namespace), Some(started)) => format!("{namespace} {pid} {started}"),
@@ -45,6 +53,14 @@ mod tests {
         assert!(!is_gone(&me));
         let (rest, _) = me.rsplit_once(' ').unwrap();
         assert!(is_gone(&format!("{rest} 1")));
+        assert!(is_gone(&format!("{rest} 1 7")));
+    }
+
+    #[test]
+    fn two_holders_in_one_process_are_told_apart() {
+        let ((one, _), (other, _)) = (next(), next());
+        assert_ne!(one, other);
+        assert!(!is_gone(&one) && !is_gone(&other));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 mod file;
 mod holder;
+mod statements;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -190,18 +191,25 @@ async fn ask<T>(
 /// The life of the thread that owns the file: does what it is told, and looks for messages while a claim is open.
 fn keep_file(mut file: QueueFile, inbox: &Receiver<Order>, batches: &Batches) {
     let mut claim = None;
+    let mut ended = Ended::default();
     let mut renewed = Instant::now();
     loop {
+        let mut goes_on = true;
         match inbox.recv_timeout(LOOK_EVERY) {
             Ok(first) => {
                 // What was told meanwhile is done together: one transaction for many settlements.
                 let orders = std::iter::once(first).chain(inbox.try_iter()).collect();
-                if !obey(&mut file, orders, &mut claim) {
-                    break;
-                }
+                goes_on = obey(&mut file, orders, &mut claim, &mut ended);
             }
             Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Disconnected) => goes_on = false,
+        }
+        if let Err(error) = ended.write(&mut file) {
+            // What is done would come again if this were forgotten, so it is kept and tried again.
+            tracing::error!("the queue could not be written: {error}");
+        }
+        if !goes_on {
+            break;
         }
         if let Some(max) = claim {
             match file.claim(max) {
@@ -224,22 +232,41 @@ fn keep_file(mut file: QueueFile, inbox: &Receiver<Order>, batches: &Batches) {
     }
 }
 
+/// Deliveries that are through and not yet taken off the file.
+#[derive(Default)]
+struct Ended {
+    settled: Vec<Receipt>,
+    released: Vec<Receipt>,
+}
+
+impl Ended {
+    /// Writes them down; what could not be written stays for the next time.
+    fn write(&mut self, file: &mut QueueFile) -> Result<(), SourceError> {
+        file.settle(&self.settled)?;
+        self.settled.clear();
+        file.release(&self.released)?;
+        self.released.clear();
+        Ok(())
+    }
+}
+
 /// Does what was told; `false` when the thread is to end.
-fn obey(file: &mut QueueFile, orders: Vec<Order>, claim: &mut Option<usize>) -> bool {
-    let (mut settled, mut released, mut goes_on) = (Vec::new(), Vec::new(), true);
+fn obey(file: &mut QueueFile, orders: Vec<Order>, claim: &mut Option<usize>, ended: &mut Ended) -> bool {
+    let mut goes_on = true;
     for order in orders {
         match order {
             Order::Claim(max) => *claim = Some(max),
-            Order::Settle(receipts) => settled.extend(receipts),
-            Order::Release(receipts) => released.extend(receipts),
-            Order::Depth(answer) => drop(answer.send(file.depth())),
+            Order::Settle(receipts) => ended.settled.extend(receipts),
+            Order::Release(receipts) => ended.released.extend(receipts),
+            Order::Depth(answer) => {
+                // What was settled before no longer counts.
+                let depth = ended.write(file).and_then(|()| file.depth());
+                let _ = answer.send(depth);
+            }
             Order::Publish(messages, answer) => drop(answer.send(file.publish(&messages))),
             Order::Keep(letter, answer) => drop(answer.send(file.keep(&letter))),
             Order::Close => goes_on = false,
         }
-    }
-    if let Err(error) = file.settle(&settled).and_then(|()| file.release(&released)) {
-        tracing::error!("the queue could not be written, so what is done will come again: {error}");
     }
     goes_on
 }
