@@ -24,8 +24,8 @@ fn a_worker_whose_connections_are_closed_connects_again_and_nothing_is_lost() {
     stage.publish_packages(ids(0..200).map(|id| package(&id, "sleep_ms:10")));
     stage.worker.start(["actor"]);
     for round in 1..=4 {
-        let consumed = stage.runs().len();
-        assert!(eventually(LATER, || stage.runs().len() > consumed), "{}", stage.worker.report());
+        let sessions = || stage.worker.stderr().matches("consuming queue").count();
+        assert!(eventually(LATER, || sessions() == round), "{}", stage.worker.report());
         assert!(stage.vhost.close_all_connections("the test says so") > 0, "round {round}");
     }
     stage.publish_packages(ids(200..210).map(|id| package(&id, "done")));

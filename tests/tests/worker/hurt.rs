@@ -66,7 +66,7 @@ fn a_failing_run_is_tried_as_often_as_is_allowed_and_leaves_its_siblings_alone()
 #[test]
 fn a_hanging_run_is_given_up_and_everything_else_goes_on() {
     let Some(broker) = Broker::shared() else { return };
-    let settings = "concurrency = 3\ndeadline = 1s\ngrace = 500ms\nattempts = 1";
+    let settings = "concurrency = 3\ndeadline = 1s\ngrace = 1s\nattempts = 1";
     let mut stage = Stage::old(broker, "hanging", settings);
     stage.publish([
         package_for("hangs", &json!({"actor": "hang"})),
@@ -95,7 +95,7 @@ fn a_hanging_run_is_given_up_and_everything_else_goes_on() {
 #[test]
 fn a_host_whose_threads_all_hang_ends_and_loses_nothing() {
     let Some(broker) = Broker::shared() else { return };
-    let settings = "concurrency = 1\nqueue.prefetch = 4\ndeadline = 300ms\ngrace = 200ms\nattempts = 1\ndrain = 1s";
+    let settings = "concurrency = 1\nqueue.prefetch = 4\ndeadline = 1s\ngrace = 1s\nattempts = 1\ndrain = 1s";
     let mut stage = Stage::old(broker, "stuck", settings);
     stage.publish([package("hangs", "hang"), package("waits", "sleep_ms:50")]);
     stage.worker.start(["actor"]);

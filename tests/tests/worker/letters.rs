@@ -55,7 +55,8 @@ fn a_dead_letter_keeps_what_was_published_with_it_but_not_what_would_lose_or_ref
     let url = stage.with_user("other", [".*", ".*", ".*"]);
     stage.configure(&url, FAILING);
     let mut headers = FieldTable::default();
-    for (key, value) in [("traceparent", "00-1"), ("x-death", "of another"), ("x-first-death-queue", "q"), ("own", "1")] {
+    for (key, value) in [("traceparent", "00-1"), ("x-death", "of another"), ("x-first-death-queue", "q"), ("own", "1")]
+    {
         headers.insert(key.into(), AMQPValue::LongString(value.into()));
     }
     let properties = BasicProperties::default()

@@ -44,10 +44,15 @@ impl<'a> Stage<'a> {
         let (site, queue, plugins) = (&self.site, &self.queue, built().plugin_dir.display());
         let journal = self.journal();
         let journal = journal.display();
-        let text = format!(
-            "[worker:actor]\njournal = {journal}\n[worker:actor2]\njournal = {journal}\n[worker]\n\
-             ckan.site_id = {site}\nqueue.url = {url}\nqueue.name = {queue}\nplugin_dir = {plugins}\n{settings}\n"
+        let mut text = format!(
+            "[worker]\nckan.site_id = {site}\namqp.url = {url}\nqueue.name = {queue}\nplugin_dir = {plugins}\n\
+             {settings}\n"
         );
+        for actor in ["[worker:actor]", "[worker:actor2]"] {
+            if !settings.contains(actor) {
+                text += &format!("{actor}\njournal = {journal}\n");
+            }
+        }
         std::fs::write(self.worker.path("worker.cfg"), text).unwrap();
     }
 
@@ -121,9 +126,8 @@ impl<'a> Stage<'a> {
     /// Makes a user of this virtual host, who may do to queues and exchanges what the three patterns say; answers the
     /// address with that user.
     pub fn with_user(&self, user: &str, permissions: [&str; 3]) -> String {
-        self.broker.eval(&format!(
-            "rabbit_auth_backend_internal:add_user(<<\"{user}\">>, <<\"secret\">>, <<\"rig\">>)."
-        ));
+        self.broker
+            .eval(&format!("rabbit_auth_backend_internal:add_user(<<\"{user}\">>, <<\"secret\">>, <<\"rig\">>)."));
         self.permit(user, permissions);
         self.vhost.url().replace("guest:guest", &format!("{user}:secret"))
     }
