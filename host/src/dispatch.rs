@@ -326,12 +326,15 @@ impl Dispatcher {
     /// Stops: nothing new is started, work in hand has `drain` to end, the rest comes back.
     async fn finish(&mut self) {
         self.board.stopping.store(true, Ordering::Release);
+        self.source.stop();
         self.give_back_unstarted();
-        let drained = tokio::time::timeout(self.settings.drain, self.wind_up()).await;
+        // Both waits together take no longer than `drain`: whoever asked us to stop waits no longer either.
+        let grace = self.settings.grace.min(self.settings.drain / 5);
+        let drained = tokio::time::timeout(self.settings.drain - grace, self.wind_up()).await;
         if drained.is_err() {
-            tracing::warn!("work in hand did not end within {:?} and is broken off", self.settings.drain);
+            tracing::warn!("work in hand does not end within {:?} and is broken off", self.settings.drain);
             self.give_up.send_replace(true);
-            let _ = tokio::time::timeout(self.settings.grace, self.wind_up()).await;
+            let _ = tokio::time::timeout(grace, self.wind_up()).await;
         }
         self.summary.left_running = self.in_hand.len();
         self.settle();

@@ -8,9 +8,10 @@ use crate::cli::{LogFormat, OutputArgs};
 
 /// Starts it. `RUST_LOG` decides what is written, if it is set.
 pub fn start(output: &OutputArgs) {
+    // lapin calls it an error when the broker says that a queue is not there yet; what matters of it we say ourselves.
     let level = match (output.quiet, output.verbose) {
-        (true, _) => "error",
-        (false, 0) => "info,lapin=warn",
+        (true, _) => "error,lapin=off",
+        (false, 0) => "info,lapin=off",
         (false, 1) => "debug,lapin=info,hyper=info,reqwest=info",
         (false, _) => "trace",
     };

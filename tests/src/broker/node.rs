@@ -19,6 +19,9 @@ const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 /// How long a node may take to start; seven seconds are usual on two idle cores.
 const START_MAX: Duration = Duration::from_secs(90);
 
+/// How long a node that runs may take to let somebody in who asks it something.
+const CONNECT_MAX: Duration = Duration::from_secs(10);
+
 /// How to reach a node; also what one test binary leaves for the next one.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Node {
@@ -108,15 +111,25 @@ impl Node {
         let _lock = FileLock::acquire(&self.dir.join("eval.lock"));
         let script = self.dir.join("eval.erl");
         fs::write(&script, format!("{expression}\n")).map_err(|error| format!("{}: {error}", script.display()))?;
-        let input = fs::File::open(&script).map_err(|error| format!("{}: {error}", script.display()))?;
-        let mut command = Command::new(erl_call);
-        command.args(["-sname", &self.name, "-c", &self.cookie, "-e"]).stdin(input);
-        let answer = run(self.in_its_world(&mut command))?;
+        let mut answer = Err(String::new());
+        // When several ask at the same moment, some are not let in; nothing has been evaluated then.
+        eventually(CONNECT_MAX, || {
+            answer = self.call(&erl_call, &script);
+            !answer.as_ref().is_err_and(|problem| problem.contains("failed to connect"))
+        });
+        let answer = answer?;
         let _ = fs::remove_file(&script);
         match answer.trim().strip_prefix("{ok, ").and_then(|rest| rest.strip_suffix('}')) {
             Some(value) => Ok(value.trim().to_owned()),
             None => Err(format!("the node answers {} to: {expression}", answer.trim())),
         }
+    }
+
+    fn call(&self, erl_call: &Path, script: &Path) -> Result<String, String> {
+        let input = fs::File::open(script).map_err(|error| format!("{}: {error}", script.display()))?;
+        let mut command = Command::new(erl_call);
+        command.args(["-sname", &self.name, "-c", &self.cookie, "-e"]).stdin(input);
+        run(self.in_its_world(&mut command))
     }
 
     fn write_files(&self) -> std::io::Result<()> {

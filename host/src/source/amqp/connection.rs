@@ -15,6 +15,9 @@ const HEARTBEAT_SECONDS: u16 = 10;
 /// How long one try to connect may take.
 const CONNECT_MAX: Duration = Duration::from_secs(15);
 
+/// How long the broker may take to say that a connection has ended.
+pub const CLOSE_MAX: Duration = Duration::from_secs(3);
+
 /// Connects to the first of the addresses that answers.
 ///
 /// # Errors

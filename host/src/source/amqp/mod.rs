@@ -4,6 +4,7 @@
 //! memory stops reading from a connection that publishes, and acknowledgements on it would hang with it.
 
 mod connection;
+mod letter;
 mod publisher;
 mod session;
 mod topology;
@@ -34,6 +35,7 @@ pub struct AmqpSource {
 enum Command {
     Settle(Vec<Receipt>),
     Release(Vec<Receipt>),
+    Stop,
     Depth(oneshot::Sender<u64>),
     Close(oneshot::Sender<()>),
 }
@@ -74,6 +76,16 @@ impl Source for AmqpSource {
 
     fn release(&mut self, receipts: Vec<Receipt>) {
         self.tell(Command::Release(receipts));
+    }
+
+    fn stop(&mut self) {
+        self.tell(Command::Stop);
+        // What arrives from here on the session cannot hand over, and gives back itself.
+        self.batches.close();
+        while let Ok(batch) = self.batches.try_recv() {
+            let deliveries = batch.unwrap_or_default();
+            self.release(deliveries.into_iter().map(|delivery| delivery.receipt).collect());
+        }
     }
 
     async fn depth(&mut self) -> Result<u64, SourceError> {

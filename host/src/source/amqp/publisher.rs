@@ -1,15 +1,16 @@
 //! Publishes with confirms, on a connection of its own: dead letters, and what `worker send` puts on the queue.
 
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
+use lapin::types::{AMQPValue, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, Error};
 use tokio::sync::Mutex;
 
-use super::connection::{connect, failure};
+use super::connection::{CLOSE_MAX, connect, failure};
+use super::letter::letter_properties;
 use super::topology::{dead_queue, ensure, ensure_dead_queue};
 use crate::delivery::{DeadLetter, Origin};
 use crate::source::{AmqpAddress, Letters, Message, Publisher, Settings, SourceError};
@@ -17,15 +18,8 @@ use crate::source::{AmqpAddress, Letters, Message, Publisher, Settings, SourceEr
 /// How long the broker may take to confirm.
 const CONFIRM_MAX: Duration = Duration::from_secs(30);
 
-/// How long an error text may be in a header, in bytes. All headers together must fit into one frame.
-const ERROR_BYTES_MAX: usize = 2048;
-
 /// What all headers of ours begin with.
-const PREFIX: &str = "x-ckan-worker-";
-
-/// Headers of the broker's that would be wrong on a copy.
-const STRIPPED: [&str; 6] =
-    ["x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count", "CC"];
+pub(super) const PREFIX: &str = "x-ckan-worker-";
 
 /// Publishes with confirms; connects when there is something to publish.
 pub struct AmqpPublisher {
@@ -57,7 +51,8 @@ impl AmqpPublisher {
     /// Ends the connection, if there is one; the next message makes another.
     pub async fn hang_up(&self) {
         if let Some(line) = self.line.lock().await.take() {
-            let _ = line.connection.close(200, "done".into()).await;
+            // Everything was confirmed or is tried again; a broker that does not answer is not waited for.
+            let _ = tokio::time::timeout(CLOSE_MAX, line.connection.close(200, "done".into())).await;
         }
     }
 
@@ -149,20 +144,20 @@ impl Publisher for AmqpPublisher {
 
 /// What a message was published with, kept so that a copy can have it too.
 pub struct Properties {
-    exchange: ShortString,
-    routing_key: ShortString,
-    published: BasicProperties,
+    pub(super) exchange: ShortString,
+    pub(super) routing_key: ShortString,
+    pub(super) properties: BasicProperties,
 }
 
 impl Properties {
     /// Keeps what came with a message.
     pub fn of(exchange: ShortString, routing_key: ShortString, properties: BasicProperties) -> Self {
-        Self { exchange, routing_key, published: properties }
+        Self { exchange, routing_key, properties }
     }
 
     /// The publisher's name for the message.
     pub fn message_id(&self) -> Option<&str> {
-        self.text("id").or_else(|| self.published.message_id().as_ref().map(ShortString::as_str))
+        self.text("id").or_else(|| self.properties.message_id().as_ref().map(ShortString::as_str))
     }
 
     /// The one worker it is addressed to.
@@ -191,45 +186,7 @@ impl Properties {
     }
 
     fn header(&self, name: &str) -> Option<&AMQPValue> {
-        let headers = self.published.headers().as_ref()?;
+        let headers = self.properties.headers().as_ref()?;
         headers.inner().iter().find(|(key, _)| key.as_str().strip_prefix(PREFIX) == Some(name)).map(|(_, value)| value)
     }
-}
-
-/// The original's properties, less what the broker wrote, and with what is to be known about the death.
-fn letter_properties(letter: &DeadLetter, original: Option<&Properties>, queue: &str) -> BasicProperties {
-    let properties = original.map(|original| original.published.clone()).unwrap_or_default();
-    let mut headers = FieldTable::default();
-    for (key, value) in properties.headers().iter().flat_map(FieldTable::inner) {
-        if !STRIPPED.iter().any(|stripped| key.as_str().starts_with(stripped)) && key.as_str() != "BCC" {
-            headers.insert(key.clone(), value.clone());
-        }
-    }
-    let mut add = |name: &str, value: AMQPValue| {
-        headers.insert(format!("{PREFIX}{name}").into(), value);
-    };
-    add("id", text(&letter.delivery.to_string()));
-    add("reason", text(letter.reason.as_str()));
-    add("error", text(truncated(&letter.error, ERROR_BYTES_MAX)));
-    add("attempt", AMQPValue::LongUInt(letter.attempts));
-    add("origin-queue", text(queue));
-    if let Some(worker) = &letter.worker {
-        add("only", text(worker));
-    }
-    let since = letter.taken.duration_since(UNIX_EPOCH).unwrap_or_default();
-    add("first-seen", AMQPValue::Timestamp(since.as_secs()));
-    if let Some(original) = original {
-        add("origin-exchange", text(original.exchange.as_str()));
-        add("origin-routing-key", text(original.routing_key.as_str()));
-    }
-    properties.with_headers(headers).with_delivery_mode(2)
-}
-
-/// The beginning of a text, at most so many bytes, cut between characters.
-fn truncated(text: &str, bytes_max: usize) -> &str {
-    &text[..(0..=bytes_max.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0)]
-}
-
-fn text(text: &str) -> AMQPValue {
-    AMQPValue::LongString(LongString::from(text))
 }

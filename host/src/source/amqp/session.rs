@@ -5,14 +5,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _};
 use lapin::message::Delivery as Message;
-use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
+use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, Consumer, Error};
+use tokio::sync::mpsc::error::SendError;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::MissedTickBehavior;
 
 use super::Command;
-use super::connection::{connect, failure};
+use super::connection::{CLOSE_MAX, connect, failure};
 use super::publisher::Properties;
 use super::topology;
 use super::window::Window;
@@ -28,6 +29,9 @@ const STRAGGLE: Duration = Duration::from_millis(100);
 /// The waits between tries to get a session back: full jitter below a bound that doubles from the first to the second.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
+/// Our name for the consumer, one on each channel.
+const CONSUMER: &str = "ckan-worker";
+
 type Batches = UnboundedSender<Result<Vec<Delivery>, SourceError>>;
 
 /// Keeps a session for as long as the source is there.
@@ -40,6 +44,9 @@ pub async fn supervise(
 ) {
     let mut bound = BACK_OFF.0;
     for number in 1.. {
+        if batches.is_closed() {
+            return wait_for_close(&mut commands).await;
+        }
         match Session::open(&addresses, &settings, prefetch, number).await {
             Ok(session) => {
                 bound = BACK_OFF.0;
@@ -66,6 +73,15 @@ pub async fn supervise(
     }
 }
 
+/// Waits until the source is closed: it was stopped, and what was delivered came back when the session was lost.
+async fn wait_for_close(commands: &mut UnboundedReceiver<Command>) {
+    while let Some(command) = commands.recv().await {
+        if let Command::Close(_) = command {
+            return;
+        }
+    }
+}
+
 /// Waits between two sessions; answers whether the source was closed meanwhile.
 async fn wait_or_close(wait: Duration, commands: &mut UnboundedReceiver<Command>) -> bool {
     let waited = tokio::time::sleep(wait);
@@ -75,7 +91,7 @@ async fn wait_or_close(wait: Duration, commands: &mut UnboundedReceiver<Command>
             () = &mut waited => return false,
             command = commands.recv() => match command {
                 // What an earlier session delivered comes back by itself.
-                Some(Command::Settle(_) | Command::Release(_) | Command::Depth(_)) => {}
+                Some(Command::Settle(_) | Command::Release(_) | Command::Stop | Command::Depth(_)) => {}
                 Some(Command::Close(_)) | None => return true,
             }
         }
@@ -92,6 +108,8 @@ struct Session {
     address: String,
     /// So many settled deliveries behind a slow one are acknowledged at once.
     stragglers_max: usize,
+    /// Nothing more is consumed.
+    is_stopped: bool,
 }
 
 enum Ended {
@@ -113,7 +131,7 @@ impl Session {
             consume(&connection, &settings.name, prefetch).await.map_err(|error| failure(&address, &error))?;
         let stragglers_max = usize::from(prefetch / 4).max(1);
         let (window, queue) = (Window::new(), settings.name.clone());
-        Ok(Self { number, connection, channel, consumer, window, queue, address, stragglers_max })
+        Ok(Self { number, connection, channel, consumer, window, queue, address, stragglers_max, is_stopped: false })
     }
 
     async fn run(mut self, batches: &Batches, commands: &mut UnboundedReceiver<Command>) -> Ended {
@@ -131,11 +149,8 @@ impl Session {
                     Some(command) => self.obey(command, batches).await,
                     None => return Ended::Closed,
                 },
-                message = self.consumer.next() => match message {
-                    Some(Ok(message)) => {
-                        self.hand_over(message, batches);
-                        Ok(())
-                    }
+                message = self.consumer.next(), if !self.is_stopped => match message {
+                    Some(Ok(message)) => self.hand_over(message, batches).await,
                     Some(Err(error)) => Err(error),
                     None => return Ended::Lost("the broker ended it; was the queue deleted?".to_owned()),
                 },
@@ -147,23 +162,14 @@ impl Session {
         }
     }
 
-    /// How many messages wait or were handed out.
-    async fn depth(&mut self, batches: &Batches) -> Result<u64, Error> {
-        // What the broker has just sent no longer waits there and is not yet here. It stands in front of the answer to
-        // a second question, as everything that the broker had sent before the first.
-        topology::depth(&self.channel, &self.queue).await?;
-        let waiting = topology::depth(&self.channel, &self.queue).await?;
-        while let Some(Some(Ok(message))) = self.consumer.next().now_or_never() {
-            self.hand_over(message, batches);
+    /// Hands over what has arrived; once the source takes no more, the broker gets it back.
+    async fn hand_over(&mut self, first: Message, batches: &Batches) -> Result<(), Error> {
+        match batches.send(Ok(self.take_batch(first))) {
+            Err(SendError(Ok(batch))) => {
+                self.release(batch.into_iter().map(|delivery| delivery.receipt).collect()).await
+            }
+            Ok(()) | Err(SendError(Err(_))) => Ok(()),
         }
-        Ok(waiting + self.window.open_count())
-    }
-
-    /// Hands on a message, together with what else has arrived.
-    fn hand_over(&mut self, first: Message, batches: &Batches) {
-        let batch = self.take_batch(first);
-        // An error means that the source is going; what was delivered comes back.
-        let _ = batches.send(Ok(batch));
     }
 
     /// Takes what else has arrived along with a first message.
@@ -204,20 +210,49 @@ impl Session {
                 }
                 self.acknowledge().await
             }
-            Command::Release(receipts) => {
-                for receipt in receipts.into_iter().filter(|receipt| receipt.session == self.number) {
-                    self.window.told(receipt.tag);
-                    let options = BasicNackOptions { requeue: true, multiple: false };
-                    self.channel.basic_nack(receipt.tag, options).await?;
-                }
-                self.acknowledge().await
-            }
+            Command::Release(receipts) => self.release(receipts).await,
+            Command::Stop => self.stop(batches).await,
             Command::Depth(answer) => {
-                let _ = answer.send(self.depth(batches).await?);
+                let waiting = self.depth(batches).await?;
+                let _ = answer.send(waiting);
                 Ok(())
             }
             Command::Close(_) => Ok(()),
         }
+    }
+
+    async fn release(&mut self, receipts: Vec<Receipt>) -> Result<(), Error> {
+        for receipt in receipts.into_iter().filter(|receipt| receipt.session == self.number) {
+            self.window.told(receipt.tag);
+            let options = BasicNackOptions { requeue: true, multiple: false };
+            self.channel.basic_nack(receipt.tag, options).await?;
+        }
+        self.acknowledge().await
+    }
+
+    /// Consumes no more, so that what is given back goes to others.
+    async fn stop(&mut self, batches: &Batches) -> Result<(), Error> {
+        self.is_stopped = true;
+        self.channel.basic_cancel(CONSUMER.into(), BasicCancelOptions::default()).await?;
+        self.hand_over_arrived(batches).await
+    }
+
+    /// How many messages wait, are on their way to us, or are handed out.
+    async fn depth(&mut self, batches: &Batches) -> Result<u64, Error> {
+        let mut waiting = topology::depth(&self.channel, &self.queue).await?;
+        if waiting == 0 {
+            // What left the queue for us before this answer may come behind it, but not behind the next one.
+            waiting = topology::depth(&self.channel, &self.queue).await?;
+        }
+        self.hand_over_arrived(batches).await?;
+        Ok(waiting + self.window.open_count())
+    }
+
+    async fn hand_over_arrived(&mut self, batches: &Batches) -> Result<(), Error> {
+        while let Some(Some(Ok(message))) = self.consumer.next().now_or_never() {
+            self.hand_over(message, batches).await?;
+        }
+        Ok(())
     }
 
     async fn acknowledge(&mut self) -> Result<(), Error> {
@@ -244,8 +279,10 @@ impl Session {
             self.channel.close(200, "done".into()).await?;
             self.connection.close(200, "done".into()).await
         };
-        if let Err(error) = closed.await {
-            tracing::warn!("the session with the broker did not end well: {error}");
+        match tokio::time::timeout(CLOSE_MAX, closed).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!("the session with the broker did not end well: {error}"),
+            Err(_) => tracing::warn!("the broker has not answered to the end of the session within {CLOSE_MAX:?}"),
         }
     }
 }
@@ -254,7 +291,7 @@ async fn consume(connection: &Connection, queue: &str, prefetch: u16) -> Result<
     let channel = connection.create_channel().await?;
     // Before consuming: lapin would take whatever the broker sends.
     channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
-    let (tag, options) = ("ckan-worker".into(), BasicConsumeOptions::default());
+    let (tag, options) = (CONSUMER.into(), BasicConsumeOptions::default());
     let consumer = channel.basic_consume(queue.into(), tag, options, FieldTable::default()).await?;
     Ok((channel, consumer))
 }
