@@ -1,29 +1,24 @@
 //! The way in for programs: builds everything from a [`Config`], in order, and runs it.
 
+mod ground;
+
 use std::io;
 use std::sync::Arc;
 
 use ckan_worker_plugin::{Worker, glue};
 use serde_json::Value;
-use tempfile::TempDir;
-use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::watch;
 
-use crate::catalog::{
-    Catalog, Entry, LoadedLibrary, LoadedWorker, Manifest, Options, PrivateCopies, Refusal, load, places,
-};
+use crate::catalog::{Catalog, Entry, LoadedLibrary, LoadedWorker, Manifest, Options, Refusal, load, places};
 use crate::config::Config;
 use crate::dispatch::{self, DispatchError, Dispatcher, Summary};
 use crate::observe::Observer;
 use crate::retry::RetryPolicy;
 use crate::services::ckan::CheckReport;
-use crate::services::ffi::{self, Services};
-use crate::services::{ckan, fetch};
+use crate::services::ffi;
 use crate::source::{self, SourceError};
 use crate::subscription::Member;
-
-/// The threads that wait for the network. Workers have threads of their own.
-const RUNTIME_THREADS: usize = 1;
+use ground::Ground;
 
 /// The host, as a program embeds it: which workers it runs, from files or linked in, on the queue of its settings.
 ///
@@ -267,73 +262,4 @@ impl App {
             until_empty: self.until_empty,
         }
     }
-}
-
-/// What workers stand on.
-struct Ground {
-    runtime: Runtime,
-    services: Arc<Services>,
-    copies: PrivateCopies,
-    give_up: watch::Sender<bool>,
-    /// Deleted with what is left in it.
-    _fetched_dir: TempDir,
-}
-
-impl Ground {
-    fn lay(app: &App) -> Result<Self, AppError> {
-        let system = |what| move |source| AppError::System { what, source };
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(RUNTIME_THREADS)
-            .thread_name("worker-net")
-            .enable_all()
-            .build()
-            .map_err(system("no threads for the network"))?;
-        let fetched_dir = tempfile::Builder::new()
-            .prefix("ckan-worker-")
-            .tempdir()
-            .map_err(system("no folder for files that are fetched"))?;
-        let (give_up, is_given_up) = watch::channel(false);
-        let services = services(app, runtime.handle().clone(), is_given_up, &fetched_dir)?;
-        let copies = PrivateCopies::new().map_err(|refusal| AppError::Services(refusal.to_string()))?;
-        Ok(Self { runtime, services: Arc::new(services), copies, give_up, _fetched_dir: fetched_dir })
-    }
-}
-
-impl Ground {
-    /// Asks CKAN whom it takes us for: a token that it does not know makes us a stranger without a word.
-    fn introduce_us(&self) -> Result<(), AppError> {
-        if !self.services.ckan.is_set() {
-            return Ok(());
-        }
-        let report = self.runtime.block_on(self.services.ckan.check());
-        match report.failure() {
-            None => Ok(()),
-            Some(failure) if failure.code == "ckan.not-authorized" => {
-                Err(AppError::TokenRefused(failure.message.clone()))
-            }
-            // It may come back before the first notification does.
-            Some(failure) => {
-                tracing::warn!("CKAN could not be asked whom it takes us for: {}", failure.message);
-                Ok(())
-            }
-        }
-    }
-}
-
-fn services(
-    app: &App,
-    runtime: Handle,
-    give_up: watch::Receiver<bool>,
-    fetched_dir: &TempDir,
-) -> Result<Services, AppError> {
-    let ckan = ckan::Client::new(app.config.ckan.clone());
-    let fetcher = fetch::Fetcher::new(app.config.fetch.clone());
-    Ok(Services {
-        ckan: ckan.map_err(|error| AppError::Services(error.to_string()))?,
-        fetcher: fetcher.map_err(|error| AppError::Services(error.to_string()))?,
-        fetched_dir: fetched_dir.path().to_owned(),
-        runtime,
-        give_up,
-        observer: app.observer.clone(),
-    })
 }

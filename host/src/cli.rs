@@ -327,22 +327,6 @@ pub fn is_command(name: &str) -> bool {
     name == "help" || Cli::command().find_subcommand(name).is_some()
 }
 
-/// Says that there is no worker called `name`, what may have been meant, and what there is.
-pub fn unknown_worker<'a>(name: &str, installed: impl IntoIterator<Item = &'a str>) -> String {
-    let installed: Vec<_> = installed.into_iter().collect();
-    let cli = Cli::command();
-    let commands = cli.get_subcommands().map(clap::Command::get_name);
-    let guess = match ckan_worker_plugin::nearest(name, installed.iter().copied()) {
-        Some(worker) => format!("; did you mean {worker:?}?"),
-        None => match ckan_worker_plugin::nearest(name, commands) {
-            Some(command) => format!("; did you mean the command {command:?}?"),
-            None => String::new(),
-        },
-    };
-    let installed = if installed.is_empty() { "none".to_owned() } else { installed.join(", ") };
-    format!("no worker plugin called {name:?}{guess} installed: {installed}").replace("\" installed", "\"; installed")
-}
-
 fn key_and_value(text: &str) -> Result<(String, Hidden), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), Hidden(value.to_owned()))),

@@ -1,8 +1,9 @@
 //! One message's way, seen from the one who owns it: take, hand to the threads, hear how it ended, settle.
 
+mod finish;
+
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use slab::Slab;
@@ -15,6 +16,8 @@ use crate::desk::Board;
 use crate::lanes::Lanes;
 use crate::notification::{self, Malformed};
 use crate::pool::{Overdue, Pool};
+use crate::process::{Ended, report};
+use crate::retry::{Disposition, Outcome};
 use crate::services::ffi::Services;
 use crate::source::{Letters, Source, SourceError};
 use crate::subscription::Member;
@@ -25,6 +28,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// How often an empty queue is asked whether it is still empty, when that is what is waited for.
 const ASK_EVERY: Duration = Duration::from_millis(200);
+
+/// How long a queue that is asked whether it is empty may be away.
+const UNANSWERED_MAX: Duration = Duration::from_secs(30);
 
 /// How long to wait before a dead letter that could not be kept is tried again.
 const KEEP_AGAIN: Duration = Duration::from_secs(1);
@@ -79,6 +85,7 @@ pub struct Dispatcher {
     letters: Arc<dyn Letters>,
     settings: Settings,
     members: Arc<[Member]>,
+    services: Arc<Services>,
     board: Arc<Board>,
     pool: Pool,
     lanes: Lanes<Job>,
@@ -88,6 +95,8 @@ pub struct Dispatcher {
     released: Vec<Receipt>,
     give_up: watch::Sender<bool>,
     summary: Summary,
+    /// Since when the queue has not said whether it is empty.
+    unanswered_since: Option<Instant>,
 }
 
 /// A delivery that is not yet settled.
@@ -112,12 +121,19 @@ impl Dispatcher {
     ) -> Self {
         assert!(!members.is_empty(), "at least one worker takes part");
         let board = Arc::new(Board::new());
-        let pool = Pool::new(Arc::clone(&members), services, Arc::clone(&board), settings.concurrency, settings.grace);
+        let pool = Pool::new(
+            Arc::clone(&members),
+            Arc::clone(&services),
+            Arc::clone(&board),
+            settings.concurrency,
+            settings.grace,
+        );
         Self {
             letters: source.letters(),
             source,
             settings,
             members,
+            services,
             board,
             pool,
             lanes: Lanes::default(),
@@ -127,6 +143,7 @@ impl Dispatcher {
             released: Vec::new(),
             give_up,
             summary: Summary::default(),
+            unanswered_since: None,
         }
     }
 
@@ -136,12 +153,7 @@ impl Dispatcher {
     /// The queue cannot be consumed, or no thread can work. What is in hand is finished or given back first.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<Summary, DispatchError> {
         let stopped = self.work(&mut stop).await;
-        self.finish().await;
-        let Self { source, pool, summary, .. } = self;
-        source.close().await;
-        if summary.left_running == 0 {
-            pool.close();
-        }
+        let summary = self.finish().await;
         stopped.map(|()| summary)
     }
 
@@ -161,13 +173,27 @@ impl Dispatcher {
                 batch = self.source.next(room), if room > 0 => self.take(batch?)?,
                 _ = look.tick(), if !self.in_hand.is_empty() => self.look_after()?,
                 _ = ask.tick(), if self.settings.until_empty && self.in_hand.is_empty() => {
-                    if self.source.depth().await? == 0 {
+                    if self.is_queue_empty().await? {
                         return Ok(());
                     }
                 }
             }
             self.hear()?;
             self.settle();
+        }
+    }
+
+    /// Asks whether the queue is empty. A queue that is briefly away cannot say, and is asked again.
+    async fn is_queue_empty(&mut self) -> Result<bool, DispatchError> {
+        match self.source.depth().await {
+            Ok(depth) => {
+                self.unanswered_since = None;
+                Ok(depth == 0)
+            }
+            Err(error) => {
+                let since = *self.unanswered_since.get_or_insert_with(Instant::now);
+                if since.elapsed() > UNANSWERED_MAX { Err(error.into()) } else { Ok(false) }
+            }
         }
     }
 
@@ -304,12 +330,15 @@ impl Dispatcher {
     fn give_up_run(&mut self, task: &Arc<Task>, turn: usize) -> Result<(), DispatchError> {
         let (position, index) = (turn / self.members.len(), turn % self.members.len());
         let (job, member) = (&task.jobs[position], &self.members[index]);
-        let error = format!(
+        let outcome = Outcome::TimedOut(format!(
             "outlived its deadline of {:?} by more than {:?}; its thread is lost until it comes back",
             member.deadline, self.settings.grace
-        );
-        tracing::error!(worker = member.worker.name(), delivery = %job.delivery, outcome = "dead", "{error}");
-        let letter = job.letter(member.worker.name(), DeadReason::TimedOut, error, job.attempts_before + 1);
+        ));
+        let attempts = job.attempts_before + 1;
+        let duration = member.deadline + self.settings.grace;
+        let ended = Ended { member, outcome, attempts, duration, disposition: Disposition::Dead(DeadReason::TimedOut) };
+        report(job, &ended, &self.services);
+        let letter = job.letter(member.worker.name(), DeadReason::TimedOut, ended.outcome.into_error(), attempts);
         let ticket = job.ticket;
         self.keep(ticket, letter);
         if index + 1 == self.members.len() {
@@ -321,53 +350,6 @@ impl Dispatcher {
         }
         let rest = Arc::new(Task::new(task.lane, Arc::clone(&task.jobs), turn + 1));
         self.pool.submit([rest]).map_err(DispatchError::Threads)
-    }
-
-    /// Stops: nothing new is started, work in hand has `drain` to end, the rest comes back.
-    async fn finish(&mut self) {
-        self.board.stopping.store(true, Ordering::Release);
-        self.source.stop();
-        self.give_back_unstarted();
-        // Both waits together take no longer than `drain`: whoever asked us to stop waits no longer either.
-        let grace = self.settings.grace.min(self.settings.drain / 5);
-        let drained = tokio::time::timeout(self.settings.drain - grace, self.wind_up()).await;
-        if drained.is_err() {
-            tracing::warn!("work in hand does not end within {:?} and is broken off", self.settings.drain);
-            self.give_up.send_replace(true);
-            let _ = tokio::time::timeout(grace, self.wind_up()).await;
-        }
-        self.summary.left_running = self.in_hand.len();
-        self.settle();
-    }
-
-    fn give_back_unstarted(&mut self) {
-        let mut tickets: Vec<usize> = self.lanes.drain().into_iter().map(|job| job.ticket).collect();
-        for task in self.pool.drain() {
-            let first = task.turn() / self.members.len();
-            tickets.extend(task.jobs.iter().skip(first).map(|job| job.ticket));
-        }
-        for ticket in tickets {
-            self.in_hand[ticket].is_unsettled = true;
-            self.over(ticket);
-        }
-        self.settle();
-    }
-
-    /// Waits until nothing is in hand any more.
-    async fn wind_up(&mut self) {
-        let board = Arc::clone(&self.board);
-        let mut look = tokio::time::interval(LOOK_EVERY);
-        // Errors are of no interest any more: what cannot be ended comes back.
-        let _ = self.hear();
-        while !self.in_hand.is_empty() {
-            tokio::select! {
-                () = board.ready.notified() => {}
-                Some(kept) = self.keeping.join_next() => self.letter_ended(&kept),
-                _ = look.tick() => { let _ = self.look_after(); }
-            }
-            let _ = self.hear();
-            self.settle();
-        }
     }
 }
 

@@ -1,8 +1,10 @@
 //! `worker`: runs worker plugins on the changes a CKAN portal announces.
 
+use std::panic::catch_unwind;
 use std::process::ExitCode;
 
 use ckan_worker::cli::Cli;
+use ckan_worker::exit::Exit;
 use ckan_worker::{command, log};
 
 fn main() -> ExitCode {
@@ -11,5 +13,6 @@ fn main() -> ExitCode {
         Err(error) => error.exit(),
     };
     log::start(&cli.output);
-    command::run(&cli).into()
+    // The panic itself has been printed where it happened.
+    catch_unwind(|| command::run(&cli)).unwrap_or(Exit::Internal).into()
 }

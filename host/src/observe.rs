@@ -81,13 +81,15 @@ pub fn log_run(run: &RunEnded<'_>) {
 /// Writes a worker's line to the host's own log, with the worker and the delivery beside it.
 pub fn log(line: &LogLine<'_>) {
     let LogLine { worker, delivery, message, .. } = *line;
-    let fields = Fields(line.fields);
+    // An empty column would only be in the way.
+    let fields = (!line.fields.is_empty()).then(|| Fields(line.fields).to_string());
+    let fields = fields.as_deref();
     match line.level {
-        Level::Error => tracing::error!(target: "worker", worker, delivery, %fields, "{message}"),
-        Level::Warn => tracing::warn!(target: "worker", worker, delivery, %fields, "{message}"),
-        Level::Info => tracing::info!(target: "worker", worker, delivery, %fields, "{message}"),
-        Level::Debug => tracing::debug!(target: "worker", worker, delivery, %fields, "{message}"),
-        Level::Trace => tracing::trace!(target: "worker", worker, delivery, %fields, "{message}"),
+        Level::Error => tracing::error!(target: "worker", worker, delivery, fields, "{message}"),
+        Level::Warn => tracing::warn!(target: "worker", worker, delivery, fields, "{message}"),
+        Level::Info => tracing::info!(target: "worker", worker, delivery, fields, "{message}"),
+        Level::Debug => tracing::debug!(target: "worker", worker, delivery, fields, "{message}"),
+        Level::Trace => tracing::trace!(target: "worker", worker, delivery, fields, "{message}"),
     }
 }
 

@@ -40,12 +40,17 @@ fn give_back(task: &Task, position: usize, desk: &Desk) {
 }
 
 /// How a run ended, after all its attempts.
-struct Ended<'a> {
-    member: &'a Member,
-    outcome: Outcome,
-    attempts: u32,
-    duration: Duration,
-    disposition: Disposition,
+pub struct Ended<'a> {
+    /// The worker.
+    pub member: &'a Member,
+    /// How its last attempt ended.
+    pub outcome: Outcome,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// How long all attempts took.
+    pub duration: Duration,
+    /// What becomes of it.
+    pub disposition: Disposition,
 }
 
 /// Runs one worker on one notification, as often as is allowed.
@@ -96,7 +101,8 @@ fn tell(job: &Job, ended: Ended<'_>, services: &Services, desk: &Desk) {
     }
 }
 
-fn report(job: &Job, ended: &Ended<'_>, services: &Services) {
+/// Writes the line about a run and tells whoever watches.
+pub fn report(job: &Job, ended: &Ended<'_>, services: &Services) {
     let run = RunEnded {
         worker: ended.member.worker.name(),
         delivery: &job.delivery,

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use ckan_worker::Config;
-use ckan_worker::cli::{Cli, is_command, unknown_worker};
+use ckan_worker::cli::{Cli, is_command};
 use ckan_worker::config::Request;
 use clap::CommandFactory;
 
@@ -104,18 +104,6 @@ fn a_wrong_command_line_ends_with_status_2_and_a_reason() {
         "error: invalid value 'x' for '--set <KEY=VALUE>': expected KEY=VALUE, as in queue.name=try"
     );
     assert_eq!(asks("worker send"), "error: the following required arguments were not provided:");
-}
-
-#[test]
-fn an_unknown_worker_is_answered_with_what_was_meant_and_what_there_is() {
-    let installed = ["archive", "echo"];
-    for (name, sentence) in [
-        ("chek", r#"no worker plugin called "chek"; did you mean the command "check"? installed: archive, echo"#),
-        ("archiv", r#"no worker plugin called "archiv"; did you mean "archive"? installed: archive, echo"#),
-        ("zzz", r#"no worker plugin called "zzz"; installed: archive, echo"#),
-    ] {
-        assert_eq!(unknown_worker(name, installed), sentence);
-    }
 }
 
 #[test]

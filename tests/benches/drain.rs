@@ -3,6 +3,8 @@
 //!
 //! `cargo bench -p worker-tests --bench drain`; `-- --messages 50000 --rounds 5 --sizes 400,4096,20480 --jobs 2`.
 
+#![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;

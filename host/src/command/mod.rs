@@ -7,7 +7,7 @@ mod run;
 mod send;
 mod stop;
 
-use std::io::{IsTerminal as _, Write as _, stderr, stdout};
+use std::io::{ErrorKind, IsTerminal as _, Write as _, stderr, stdout};
 
 use crate::app::AppError;
 use crate::catalog::{Catalog, Entry, Options, places};
@@ -96,6 +96,10 @@ fn show_plugins(cli: &Cli, command: &PluginsCommand) -> Exit {
         PluginsCommand::Inspect { file, .. } => plugins::inspect_text(&Entry::at(file, options), out),
     };
     shown.unwrap_or_else(|error| {
+        // Whoever reads, as in `| head`, has seen enough.
+        if error.kind() == ErrorKind::BrokenPipe {
+            return Exit::Done;
+        }
         say(&format!("error: the result could not be written: {error}"));
         Exit::Failed
     })

@@ -55,7 +55,8 @@ pub fn send(cli: &Cli, file: &Path) -> Exit {
 
 fn report(file: &Path, sent: usize, config: &Config, outcome: Result<(), SendError>) -> Exit {
     let file = file.display();
-    let already = format!("{sent} notifications are on queue {} and confirmed", config.queue.name);
+    let noun = if sent == 1 { "notification is" } else { "notifications are" };
+    let already = format!("{sent} {noun} on queue {} and confirmed", config.queue.name);
     match outcome {
         Ok(()) => {
             say(&already);

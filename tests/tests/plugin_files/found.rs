@@ -94,7 +94,7 @@ fn plugins_list_says_state_and_reason_of_every_file() {
     let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
     assert_eq!(json["schema"], "ckan-worker/1");
     assert_eq!(json["plugins"][0]["manifest"]["abi"], "1.0.0");
-    assert_eq!(json["plugins"][1]["reason"]["code"], "plugin.unreadable");
+    assert_eq!(json["plugins"][1]["reason"]["code"], "plugin::unreadable");
 }
 
 #[test]

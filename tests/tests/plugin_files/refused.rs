@@ -15,7 +15,7 @@ fn a_text_file_is_no_library() {
     let text =
         "DIR/libnotes.so: is not a library at all; build or copy it again, or move it out of the plugin directory";
     rig.refuses(&path, State::Unreadable, text);
-    assert_eq!(rig.scan().find("notes").unwrap_err().code(), "plugin.unreadable");
+    assert_eq!(rig.scan().find("notes").unwrap_err().code(), "plugin::unreadable");
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn a_plugin_for_abi_2_is_refused_before_any_of_its_code_runs() {
     assert!(!trap.exists());
 
     let real = rig.put("libckan_worker_plain.so", &patched(plain(), br#""abi":"1.0.0""#, br#""abi":"2.0.0""#));
-    assert_eq!(rig.load(&real).unwrap_err().code(), "plugin.other-abi");
+    assert_eq!(rig.load(&real).unwrap_err().code(), "plugin::other-abi");
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn a_link_out_of_the_directory_leads_only_to_places_that_nobody_else_can_change(
     std::os::unix::fs::symlink(&target, &link).unwrap();
     assert!(rig.load(&link).is_ok());
     set_mode(elsewhere.dir.path(), 0o777);
-    assert_eq!(rig.load(&link).unwrap_err().code(), "plugin.insecure-dir");
+    assert_eq!(rig.load(&link).unwrap_err().code(), "plugin::insecure-dir");
 }
 
 #[test]

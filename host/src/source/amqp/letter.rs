@@ -39,8 +39,8 @@ pub fn letter_properties(letter: &DeadLetter, original: Option<&Properties>, que
     };
     add("origin-exchange", text(original.exchange.as_str()));
     add("origin-routing-key", text(original.routing_key.as_str()));
-    add_foreign(&mut headers, &original.properties);
-    lasting(&original.properties).with_headers(headers).with_delivery_mode(2)
+    add_foreign(&mut headers, &original.published);
+    lasting(&original.published).with_headers(headers).with_delivery_mode(2)
 }
 
 /// Adds the headers that were published with a message, as far as there is room for them.

@@ -146,18 +146,18 @@ impl Publisher for AmqpPublisher {
 pub struct Properties {
     pub(super) exchange: ShortString,
     pub(super) routing_key: ShortString,
-    pub(super) properties: BasicProperties,
+    pub(super) published: BasicProperties,
 }
 
 impl Properties {
     /// Keeps what came with a message.
     pub fn of(exchange: ShortString, routing_key: ShortString, properties: BasicProperties) -> Self {
-        Self { exchange, routing_key, properties }
+        Self { exchange, routing_key, published: properties }
     }
 
     /// The publisher's name for the message.
     pub fn message_id(&self) -> Option<&str> {
-        self.text("id").or_else(|| self.properties.message_id().as_ref().map(ShortString::as_str))
+        self.text("id").or_else(|| self.published.message_id().as_ref().map(ShortString::as_str))
     }
 
     /// The one worker it is addressed to.
@@ -186,7 +186,7 @@ impl Properties {
     }
 
     fn header(&self, name: &str) -> Option<&AMQPValue> {
-        let headers = self.properties.headers().as_ref()?;
+        let headers = self.published.headers().as_ref()?;
         headers.inner().iter().find(|(key, _)| key.as_str().strip_prefix(PREFIX) == Some(name)).map(|(_, value)| value)
     }
 }

@@ -1,0 +1,83 @@
+//! What workers stand on: the runtime, the services, the private copies of plugin files.
+
+use std::sync::Arc;
+
+use tempfile::TempDir;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
+
+use super::{App, AppError};
+use crate::catalog::PrivateCopies;
+use crate::services::ffi::Services;
+use crate::services::{ckan, fetch};
+
+/// The threads that wait for the network. Workers have threads of their own, and with a second one here every
+/// notification would change threads once more.
+const RUNTIME_THREADS: usize = 1;
+
+/// What workers stand on.
+pub(super) struct Ground {
+    pub(super) runtime: Runtime,
+    pub(super) services: Arc<Services>,
+    pub(super) copies: PrivateCopies,
+    /// Becomes `true` when runs are to be broken off.
+    pub(super) give_up: watch::Sender<bool>,
+    /// Where fetched files lie; deleted with what is left in it.
+    pub(super) _fetched_dir: TempDir,
+}
+
+impl Ground {
+    /// Makes it all, in order.
+    ///
+    /// # Errors
+    /// The system does not give what is needed, or a service cannot be set up.
+    pub(super) fn lay(app: &App) -> Result<Self, AppError> {
+        let system = |what| move |source| AppError::System { what, source };
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(RUNTIME_THREADS)
+            .thread_name("worker-net")
+            .enable_all()
+            .build()
+            .map_err(system("no threads for the network"))?;
+        // Named like the private copies of plugin files: what a killed process left is swept with those.
+        let fetched_dir = tempfile::Builder::new()
+            .prefix(&format!("ckan-worker-{}-", std::process::id()))
+            .tempdir()
+            .map_err(system("no folder for files that are fetched"))?;
+        let (give_up, is_given_up) = watch::channel(false);
+        let ckan = ckan::Client::new(app.config.ckan.clone());
+        let fetcher = fetch::Fetcher::new(app.config.fetch.clone());
+        let services = Services {
+            ckan: ckan.map_err(|error| AppError::Services(error.to_string()))?,
+            fetcher: fetcher.map_err(|error| AppError::Services(error.to_string()))?,
+            fetched_dir: fetched_dir.path().to_owned(),
+            runtime: runtime.handle().clone(),
+            give_up: is_given_up,
+            observer: app.observer.clone(),
+        };
+        let copies = PrivateCopies::new().map_err(|refusal| AppError::Services(refusal.to_string()))?;
+        Ok(Self { runtime, services: Arc::new(services), copies, give_up, _fetched_dir: fetched_dir })
+    }
+
+    /// Asks CKAN whom it takes us for: a token that it does not know makes us a stranger without a word.
+    ///
+    /// # Errors
+    /// CKAN does not know the token.
+    pub(super) fn introduce_us(&self) -> Result<(), AppError> {
+        if !self.services.ckan.is_set() {
+            return Ok(());
+        }
+        let report = self.runtime.block_on(self.services.ckan.check());
+        match report.failure() {
+            None => Ok(()),
+            Some(failure) if failure.code == "ckan.not-authorized" => {
+                Err(AppError::TokenRefused(failure.message.clone()))
+            }
+            // It may come back before the first notification does.
+            Some(failure) => {
+                tracing::warn!("CKAN could not be asked whom it takes us for: {}", failure.message);
+                Ok(())
+            }
+        }
+    }
+}

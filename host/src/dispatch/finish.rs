@@ -1,0 +1,73 @@
+//! How the work stops: nothing new is started, what is in hand may end, the rest goes back.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::{Dispatcher, LOOK_EVERY, Summary};
+
+/// How long the source may take to go, once all that can be settled has been.
+const CLOSE_MAX: Duration = Duration::from_secs(5);
+
+impl Dispatcher {
+    /// Stops: lets work in hand end, settles it, and sends source and threads home.
+    pub(super) async fn finish(mut self) -> Summary {
+        self.drain().await;
+        let Self { source, pool, summary, .. } = self;
+        if tokio::time::timeout(CLOSE_MAX, source.close()).await.is_err() {
+            tracing::warn!("the queue did not let go within {CLOSE_MAX:?}; what is not settled comes back");
+        }
+        // Threads that are still in a run would not come.
+        if summary.left_running == 0 {
+            pool.close();
+        }
+        summary
+    }
+
+    /// Nothing new is started, work in hand has `drain` to end, the rest comes back.
+    async fn drain(&mut self) {
+        self.board.stopping.store(true, Ordering::Release);
+        self.source.stop();
+        self.give_back_unstarted();
+        // Both waits together take no longer than `drain`: whoever asked us to stop waits no longer either.
+        let grace = self.settings.grace.min(self.settings.drain / 5);
+        let drained = tokio::time::timeout(self.settings.drain.saturating_sub(grace), self.wind_up()).await;
+        if drained.is_err() {
+            tracing::warn!("work in hand does not end within {:?} and is broken off", self.settings.drain);
+            self.give_up.send_replace(true);
+            let _ = tokio::time::timeout(grace, self.wind_up()).await;
+        }
+        self.summary.left_running = self.in_hand.len();
+        self.settle();
+    }
+
+    fn give_back_unstarted(&mut self) {
+        let mut tickets: Vec<usize> = self.lanes.drain().into_iter().map(|job| job.ticket).collect();
+        for task in self.pool.drain() {
+            let first = task.turn() / self.members.len();
+            tickets.extend(task.jobs.iter().skip(first).map(|job| job.ticket));
+        }
+        for ticket in tickets {
+            self.in_hand[ticket].is_unsettled = true;
+            self.over(ticket);
+        }
+        self.settle();
+    }
+
+    /// Waits until nothing is in hand any more.
+    async fn wind_up(&mut self) {
+        let board = Arc::clone(&self.board);
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        // Errors are of no interest any more: what cannot be ended comes back.
+        let _ = self.hear();
+        while !self.in_hand.is_empty() {
+            tokio::select! {
+                () = board.ready.notified() => {}
+                Some(kept) = self.keeping.join_next() => self.letter_ended(&kept),
+                _ = look.tick() => { let _ = self.look_after(); }
+            }
+            let _ = self.hear();
+            self.settle();
+        }
+    }
+}
