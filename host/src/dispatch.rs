@@ -15,6 +15,8 @@ use crate::desk::Board;
 use crate::lanes::Lanes;
 use crate::notification::{self, Malformed};
 use crate::pool::{Overdue, Pool};
+use crate::process::{self, Ended};
+use crate::retry::{Disposition, Outcome};
 use crate::services::ffi::Services;
 use crate::source::{Letters, Source, SourceError};
 use crate::subscription::Member;
@@ -58,6 +60,11 @@ pub enum DispatchError {
     /// As many threads as may work at once are stuck in runs that outlived their deadline.
     #[error("{0} runs outlived their deadline and cannot be stopped; only a restart gets their threads back")]
     AllStuck(usize),
+    /// A worker that takes one notification at a time is stuck in one.
+    #[error(
+        "{0} takes one notification at a time, outlived its deadline with one, and cannot be stopped; only a restart gets it back"
+    )]
+    SerialStuck(String),
 }
 
 /// What was done until the work stopped.
@@ -81,6 +88,7 @@ pub struct Dispatcher {
     members: Arc<[Member]>,
     board: Arc<Board>,
     pool: Pool,
+    services: Arc<Services>,
     lanes: Lanes<Job>,
     in_hand: Slab<InHand>,
     keeping: JoinSet<(usize, bool)>,
@@ -112,7 +120,13 @@ impl Dispatcher {
     ) -> Self {
         assert!(!members.is_empty(), "at least one worker takes part");
         let board = Arc::new(Board::new());
-        let pool = Pool::new(Arc::clone(&members), services, Arc::clone(&board), settings.concurrency, settings.grace);
+        let pool = Pool::new(
+            Arc::clone(&members),
+            Arc::clone(&services),
+            Arc::clone(&board),
+            settings.concurrency,
+            settings.grace,
+        );
         Self {
             letters: source.letters(),
             source,
@@ -120,6 +134,7 @@ impl Dispatcher {
             members,
             board,
             pool,
+            services,
             lanes: Lanes::default(),
             in_hand: Slab::new(),
             keeping: JoinSet::new(),
@@ -308,19 +323,30 @@ impl Dispatcher {
             "outlived its deadline of {:?} by more than {:?}; its thread is lost until it comes back",
             member.deadline, self.settings.grace
         );
-        tracing::error!(worker = member.worker.name(), delivery = %job.delivery, outcome = "dead", "{error}");
-        let letter = job.letter(member.worker.name(), DeadReason::TimedOut, error, job.attempts_before + 1);
+        let ended = Ended {
+            member,
+            outcome: Outcome::TimedOut(error),
+            attempts: task.attempt(),
+            duration: member.deadline + self.settings.grace,
+            disposition: Disposition::Dead(DeadReason::TimedOut),
+        };
+        process::report(job, &ended, &self.services);
+        let name = member.worker.name();
+        let letter = job.letter(name, DeadReason::TimedOut, ended.outcome.into_error(), ended.attempts);
+        // Other threads wait for their turn with it, for ever.
+        let is_blocked = member.serial.is_some().then(|| DispatchError::SerialStuck(name.to_owned()));
         let ticket = job.ticket;
         self.keep(ticket, letter);
         if index + 1 == self.members.len() {
             let is_last = position + 1 == task.jobs.len();
             self.board.events.push(Event::Over(ticket, task.lane.filter(|_| is_last)));
             if is_last {
-                return Ok(());
+                return is_blocked.map_or(Ok(()), Err);
             }
         }
         let rest = Arc::new(Task::new(task.lane, Arc::clone(&task.jobs), turn + 1));
-        self.pool.submit([rest]).map_err(DispatchError::Threads)
+        self.pool.submit([rest]).map_err(DispatchError::Threads)?;
+        is_blocked.map_or(Ok(()), Err)
     }
 
     /// Stops: nothing new is started, work in hand has `drain` to end, the rest comes back.

@@ -66,7 +66,9 @@ fn fail(error: &AppError) -> Exit {
         AppError::TokenRefused(_) => Exit::Refused,
         AppError::System { .. } => Exit::Unavailable,
         AppError::Source(error) | AppError::Dispatch(DispatchError::Source(error)) => exit_of(error),
-        AppError::Dispatch(DispatchError::Threads(_) | DispatchError::AllStuck(_)) => Exit::Unavailable,
+        AppError::Dispatch(DispatchError::Threads(_) | DispatchError::AllStuck(_) | DispatchError::SerialStuck(_)) => {
+            Exit::Unavailable
+        }
     }
 }
 
