@@ -59,6 +59,7 @@ impl SqliteSource {
     pub fn open(path: &Path, settings: &Settings) -> Result<Self, SourceError> {
         let (batches, delivered) = async_mpsc::unbounded_channel();
         let (orders, thread) = start(path, settings, batches)?;
+        tracing::info!("consuming queue {} at {}", settings.name, settings.address);
         Ok(Self { orders, batches: delivered, is_claiming: false, thread: Some(thread) })
     }
 
