@@ -331,10 +331,9 @@ impl Dispatcher {
             disposition: Disposition::Dead(DeadReason::TimedOut),
         };
         process::report(job, &ended, &self.services);
-        let name = member.worker.name();
-        let letter = job.letter(name, DeadReason::TimedOut, ended.outcome.into_error(), ended.attempts);
+        let letter = job.letter(member.worker.name(), DeadReason::TimedOut, ended.outcome.into_error(), ended.attempts);
         // Other threads wait for their turn with it, for ever.
-        let is_blocked = member.serial.is_some().then(|| DispatchError::SerialStuck(name.to_owned()));
+        let is_blocked = member.serial.is_some().then(|| DispatchError::SerialStuck(member.worker.name().to_owned()));
         let ticket = job.ticket;
         self.keep(ticket, letter);
         if index + 1 == self.members.len() {
