@@ -107,9 +107,15 @@ impl App {
 
     /// Runs a worker that is linked into this program, under this name, behind those named before.
     #[must_use]
-    pub fn linked_in<W: Worker>(mut self, name: impl Into<String>) -> Self {
-        let name = name.into();
-        let manifest = Manifest { name: name.clone(), ..Manifest::default() };
+    pub fn linked_in<W: Worker>(self, name: impl Into<String>) -> Self {
+        self.linked_in_as::<W>(Manifest { name: name.into(), ..Manifest::default() })
+    }
+
+    /// As [`linked_in`](Self::linked_in), with all that a plugin file could say of itself: which notifications it wants,
+    /// whether its calls must come one after another.
+    #[must_use]
+    pub fn linked_in_as<W: Worker>(mut self, manifest: Manifest) -> Self {
+        let name = manifest.name.clone();
         let library = LoadedLibrary::linked_in(glue::module::<W>(), manifest);
         self.workers.push(Wanted { name, linked_in: Some(library) });
         self

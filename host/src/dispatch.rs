@@ -16,7 +16,7 @@ use crate::desk::Board;
 use crate::lanes::Lanes;
 use crate::notification::{self, Malformed};
 use crate::pool::{Overdue, Pool};
-use crate::process::{Ended, report};
+use crate::process::{self, Ended};
 use crate::retry::{Disposition, Outcome};
 use crate::services::ffi::Services;
 use crate::source::{Letters, Source, SourceError};
@@ -64,6 +64,11 @@ pub enum DispatchError {
     /// As many threads as may work at once are stuck in runs that outlived their deadline.
     #[error("{0} runs outlived their deadline and cannot be stopped; only a restart gets their threads back")]
     AllStuck(usize),
+    /// A worker that takes one notification at a time is stuck in one.
+    #[error(
+        "{0} takes one notification at a time, outlived its deadline with one, and cannot be stopped; only a restart gets it back"
+    )]
+    SerialStuck(String),
 }
 
 /// What was done until the work stopped.
@@ -330,26 +335,33 @@ impl Dispatcher {
     fn give_up_run(&mut self, task: &Arc<Task>, turn: usize) -> Result<(), DispatchError> {
         let (position, index) = (turn / self.members.len(), turn % self.members.len());
         let (job, member) = (&task.jobs[position], &self.members[index]);
-        let outcome = Outcome::TimedOut(format!(
+        let error = format!(
             "outlived its deadline of {:?} by more than {:?}; its thread is lost until it comes back",
             member.deadline, self.settings.grace
-        ));
-        let attempts = job.attempts_before + 1;
-        let duration = member.deadline + self.settings.grace;
-        let ended = Ended { member, outcome, attempts, duration, disposition: Disposition::Dead(DeadReason::TimedOut) };
-        report(job, &ended, &self.services);
-        let letter = job.letter(member.worker.name(), DeadReason::TimedOut, ended.outcome.into_error(), attempts);
+        );
+        let ended = Ended {
+            member,
+            outcome: Outcome::TimedOut(error),
+            attempts: task.attempt(),
+            duration: member.deadline + self.settings.grace,
+            disposition: Disposition::Dead(DeadReason::TimedOut),
+        };
+        process::report(job, &ended, &self.services);
+        let letter = job.letter(member.worker.name(), DeadReason::TimedOut, ended.outcome.into_error(), ended.attempts);
+        // Other threads wait for their turn with it, for ever.
+        let is_blocked = member.serial.is_some().then(|| DispatchError::SerialStuck(member.worker.name().to_owned()));
         let ticket = job.ticket;
         self.keep(ticket, letter);
         if index + 1 == self.members.len() {
             let is_last = position + 1 == task.jobs.len();
             self.board.events.push(Event::Over(ticket, task.lane.filter(|_| is_last)));
             if is_last {
-                return Ok(());
+                return is_blocked.map_or(Ok(()), Err);
             }
         }
         let rest = Arc::new(Task::new(task.lane, Arc::clone(&task.jobs), turn + 1));
-        self.pool.submit([rest]).map_err(DispatchError::Threads)
+        self.pool.submit([rest]).map_err(DispatchError::Threads)?;
+        is_blocked.map_or(Ok(()), Err)
     }
 }
 

@@ -1,7 +1,6 @@
 //! One attempt: calls a worker on one notification and reads how it ended.
 
 use std::fmt::Write as _;
-use std::sync::PoisonError;
 use std::time::Instant;
 
 use ckan_worker_abi as abi;
@@ -28,7 +27,6 @@ pub struct Attempt<'a> {
 
 /// Runs a worker once, on this thread. A panic in it comes back as an outcome.
 pub fn execute(member: &Member, attempt: &Attempt<'_>, services: &Services) -> Outcome {
-    let _one_at_a_time = member.serial.as_ref().map(|serial| serial.lock().unwrap_or_else(PoisonError::into_inner));
     let call = Call::new(services, member.worker.name(), Some(attempt.delivery), Some(attempt.deadline));
     let reply = consume(&member.worker, &call, attempt);
     outcome(reply, &call, services)

@@ -1,5 +1,6 @@
 //! One thread's way through a lane: each notification, each worker in the order of the command line.
 
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use crate::desk::Desk;
@@ -20,7 +21,7 @@ pub fn process(task: &Task, members: &[Member], services: &Services, desk: &Desk
         if member == 0 && desk.is_stopping() {
             return give_back(task, position, desk);
         }
-        let ended = run(job, &members[member], services, desk);
+        let ended = run(task, job, &members[member], services, desk);
         if !task.end(turn) {
             return;
         }
@@ -43,24 +44,25 @@ fn give_back(task: &Task, position: usize, desk: &Desk) {
 pub struct Ended<'a> {
     /// The worker.
     pub member: &'a Member,
-    /// How its last attempt ended.
+    /// How the last attempt ended.
     pub outcome: Outcome,
     /// How often it was tried.
     pub attempts: u32,
-    /// How long all attempts took.
+    /// How long it took, all attempts together.
     pub duration: Duration,
     /// What becomes of it.
     pub disposition: Disposition,
 }
 
 /// Runs one worker on one notification, as often as is allowed.
-fn run<'a>(job: &Job, member: &'a Member, services: &Services, desk: &Desk) -> Ended<'a> {
+fn run<'a>(task: &Task, job: &Job, member: &'a Member, services: &Services, desk: &Desk) -> Ended<'a> {
     let started = Instant::now();
     let mut attempts = job.attempts_before;
     let (outcome, disposition) = match member.declines(&job.notification, job.only.as_deref()) {
         Some(reason) => (Outcome::Skipped(reason), Disposition::Ended),
         None => loop {
             attempts += 1;
+            task.begin_attempt(attempts);
             let outcome = attempt(job, member, attempts, services, desk);
             match member.retry.decide(&outcome, attempts) {
                 Disposition::Retry if desk.is_stopping() => break (Outcome::Interrupted, Disposition::Unsettled),
@@ -73,6 +75,8 @@ fn run<'a>(job: &Job, member: &'a Member, services: &Services, desk: &Desk) -> E
 }
 
 fn attempt(job: &Job, member: &Member, number: u32, services: &Services, desk: &Desk) -> Outcome {
+    // Whoever waits for its turn has not begun: its time runs from here.
+    let _one_at_a_time = member.serial.as_ref().map(|serial| serial.lock().unwrap_or_else(PoisonError::into_inner));
     let deadline = Instant::now() + member.deadline;
     let delivery = job.delivery.to_string();
     let attempt = Attempt {
@@ -101,7 +105,7 @@ fn tell(job: &Job, ended: Ended<'_>, services: &Services, desk: &Desk) {
     }
 }
 
-/// Writes the line about a run and tells whoever watches.
+/// Tells how a run ended to whoever watches, and to the log.
 pub fn report(job: &Job, ended: &Ended<'_>, services: &Services) {
     let run = RunEnded {
         worker: ended.member.worker.name(),

@@ -1,7 +1,7 @@
 //! Notifications on their way through the workers, and how far they have come.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use crate::delivery::{DeadLetter, DeadReason, DeliveryId, Origin};
@@ -52,6 +52,8 @@ pub struct Task {
     /// The run that is next or in hand: the number of the job times the number of workers, plus that of the worker.
     /// [`TAKEN_AWAY`](Self::TAKEN_AWAY) once somebody else goes on with it.
     turn: AtomicUsize,
+    /// Which attempt of the run in hand this is.
+    attempt: AtomicU32,
 }
 
 impl Task {
@@ -59,12 +61,22 @@ impl Task {
 
     /// A task that begins at a given run.
     pub fn new(lane: Option<u64>, jobs: Arc<[Job]>, turn: usize) -> Self {
-        Self { lane, jobs, turn: AtomicUsize::new(turn) }
+        Self { lane, jobs, turn: AtomicUsize::new(turn), attempt: AtomicU32::new(0) }
     }
 
     /// The run that is next or in hand.
     pub fn turn(&self) -> usize {
         self.turn.load(Ordering::Acquire)
+    }
+
+    /// Notes which attempt of the run in hand begins.
+    pub fn begin_attempt(&self, number: u32) {
+        self.attempt.store(number, Ordering::Release);
+    }
+
+    /// Which attempt of the run in hand this is.
+    pub fn attempt(&self) -> u32 {
+        self.attempt.load(Ordering::Acquire)
     }
 
     /// Ends the run in hand; `false` if it was taken away, and its end is somebody else's to tell.

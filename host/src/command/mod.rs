@@ -65,7 +65,8 @@ fn fail(error: &AppError) -> Exit {
         AppError::Refused(_) | AppError::Services(_) => Exit::Config,
         AppError::TokenRefused(_) => Exit::Refused,
         AppError::Source(error) | AppError::Dispatch(DispatchError::Source(error)) => exit_of(error),
-        AppError::System { .. } | AppError::Dispatch(DispatchError::Threads(_) | DispatchError::AllStuck(_)) => {
+        AppError::System { .. }
+        | AppError::Dispatch(DispatchError::Threads(_) | DispatchError::AllStuck(_) | DispatchError::SerialStuck(_)) => {
             Exit::Unavailable
         }
     }

@@ -37,6 +37,7 @@ pub struct Letter {
 }
 
 impl Lab {
+    #[expect(clippy::unnecessary_wraps, reason = "other sources can be left out")]
     pub fn sqlite() -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let settings = settings("portal", &format!("sqlite:{}", dir.path().join("queue.db").display()), "portal.queue");

@@ -136,11 +136,11 @@ pub async fn consumers_share_the_work_without_doing_anything_twice(lab: &Lab) {
 
 pub async fn a_call_that_is_dropped_loses_nothing_and_brings_nothing_twice(lab: &Lab) {
     let published: Vec<String> = (0..100).map(|number| number.to_string()).collect();
-    let publisher = lab.publisher();
+    let way_in = lab.publisher();
     let mut consumer = lab.open(200);
     let mut taken = Vec::new();
     for (index, body) in published.iter().enumerate() {
-        publisher.publish(message(body.as_bytes())).await.unwrap();
+        way_in.publish(message(body.as_bytes())).await.unwrap();
         for _ in 0..3 {
             let room = consumer.room();
             let answer = match index % 2 {
@@ -159,7 +159,7 @@ pub async fn a_call_that_is_dropped_loses_nothing_and_brings_nothing_twice(lab: 
     assert_eq!(bodies(&taken), published);
     consumer.settle(taken);
     consumer.depth_becomes(0).await;
-    publisher.close().await;
+    way_in.close().await;
     consumer.close().await;
 }
 

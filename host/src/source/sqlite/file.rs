@@ -324,3 +324,57 @@ fn millis(duration: Duration) -> i64 {
 fn count(max: usize) -> i64 {
     i64::try_from(max).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(dir: &Path) -> QueueFile {
+        QueueFile::open(&dir.join("queue.db"), "queue", "*").unwrap()
+    }
+
+    fn publish(file: &mut QueueFile, body: &'static [u8]) {
+        file.publish(&[Message { routing_key: "Package".to_owned(), body: body.into(), id: None }]).unwrap();
+    }
+
+    /// Sets the clock of all leases forward, as if they had not been renewed for a while.
+    fn let_leases_run_out(file: &QueueFile) {
+        file.connection.execute("UPDATE message SET held_until_ms = 1 WHERE held_by IS NOT NULL", []).unwrap();
+    }
+
+    #[test]
+    fn a_lease_that_is_renewed_holds_and_one_that_ran_out_does_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut holder, mut other) = (file(dir.path()), file(dir.path()));
+        publish(&mut holder, b"1");
+        let [claimed] = <[Delivery; 1]>::try_from(holder.claim(1).unwrap()).unwrap();
+        let_leases_run_out(&holder);
+        holder.renew().unwrap();
+        other.take_back().unwrap();
+        assert_eq!(other.claim(1).unwrap().len(), 0);
+        let_leases_run_out(&holder);
+        holder.take_back().unwrap();
+        assert_eq!(holder.claim(1).unwrap().len(), 0, "what is late but still in hand is not begun again here");
+        other.take_back().unwrap();
+        let again = other.claim(1).unwrap();
+        assert!(again[0].redelivered);
+        // The late one no longer has a right to it.
+        holder.settle(&[claimed.receipt]).unwrap();
+        assert_eq!(other.depth().unwrap(), 1);
+        other.settle(&[Receipt { session: other.session, tag: again[0].receipt.tag }]).unwrap();
+        assert_eq!(other.depth().unwrap(), 0);
+    }
+
+    #[test]
+    fn a_receipt_from_another_opening_of_the_file_settles_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut earlier = file(dir.path());
+        publish(&mut earlier, b"1");
+        let claimed = earlier.claim(1).unwrap().remove(0);
+        earlier.release_all().unwrap();
+        let mut later = file(dir.path());
+        assert_eq!(later.claim(1).unwrap().len(), 1);
+        later.settle(&[claimed.receipt]).unwrap();
+        assert_eq!(later.depth().unwrap(), 1);
+    }
+}

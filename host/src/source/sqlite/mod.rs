@@ -42,7 +42,7 @@ enum Order {
     Settle(Vec<Receipt>),
     Release(Vec<Receipt>),
     Depth(oneshot::Sender<Result<u64, SourceError>>),
-    Publish(Vec<Message>, Answer),
+    Publish(Message, Answer),
     Keep(Box<DeadLetter>, Answer),
     Close,
 }
@@ -59,6 +59,7 @@ impl SqliteSource {
     pub fn open(path: &Path, settings: &Settings) -> Result<Self, SourceError> {
         let (batches, delivered) = async_mpsc::unbounded_channel();
         let (orders, thread) = start(path, settings, batches)?;
+        tracing::info!("consuming queue {} at {}", settings.name, settings.address);
         Ok(Self { orders, batches: delivered, is_claiming: false, thread: Some(thread) })
     }
 
@@ -128,7 +129,7 @@ impl SqlitePublisher {
 #[async_trait]
 impl Publisher for SqlitePublisher {
     async fn publish(&self, message: Message) -> Result<(), SourceError> {
-        ask(&self.orders, |answer| Order::Publish(vec![message], answer)).await
+        ask(&self.orders, |answer| Order::Publish(message, answer)).await
     }
 
     async fn close(&self) {
@@ -252,7 +253,7 @@ impl Ended {
 
 /// Does what was told; `false` when the thread is to end.
 fn obey(file: &mut QueueFile, orders: Vec<Order>, claim: &mut Option<usize>, ended: &mut Ended) -> bool {
-    let mut goes_on = true;
+    let (mut goes_on, mut published, mut publishers) = (true, Vec::new(), Vec::new());
     for order in orders {
         match order {
             Order::Claim(max) => *claim = Some(max),
@@ -263,10 +264,24 @@ fn obey(file: &mut QueueFile, orders: Vec<Order>, claim: &mut Option<usize>, end
                 let depth = ended.write(file).and_then(|()| file.depth());
                 let _ = answer.send(depth);
             }
-            Order::Publish(messages, answer) => drop(answer.send(file.publish(&messages))),
+            Order::Publish(message, answer) => {
+                published.push(message);
+                publishers.push(answer);
+            }
             Order::Keep(letter, answer) => drop(answer.send(file.keep(&letter))),
             Order::Close => goes_on = false,
         }
     }
+    publish(file, &published, publishers);
     goes_on
+}
+
+/// Publishes together what came together.
+fn publish(file: &mut QueueFile, messages: &[Message], publishers: Vec<Answer>) {
+    let is_all_there = !messages.is_empty() && file.publish(messages).is_ok();
+    for (message, publisher) in messages.iter().zip(publishers) {
+        // If all could not be written at once, each is tried alone and told what is wrong with it.
+        let answer = if is_all_there { Ok(()) } else { file.publish(std::slice::from_ref(message)) };
+        let _ = publisher.send(answer);
+    }
 }
