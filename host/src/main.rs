@@ -10,6 +10,6 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
-    log::start(&cli.output);
+    log::start(&cli);
     command::run(&cli).into()
 }
