@@ -13,8 +13,8 @@ const LEVELS: [&str; 4] = ["warn,worker=off", "info,lapin=warn", "debug,lapin=in
 pub fn start(cli: &Cli) {
     let output = &cli.output;
     // The demo prints what the worker finds; to log it, too, would drown that.
-    let first = if matches!(cli.command, Some(Command::Demo { .. })) { 0 } else { 1 };
-    let step = (first + usize::from(output.verbose)).min(LEVELS.len() - 1);
+    let is_demo = matches!(cli.command, Some(Command::Demo { .. }));
+    let step = (usize::from(!is_demo) + usize::from(output.verbose)).min(LEVELS.len() - 1);
     let level = if output.quiet { "error" } else { LEVELS[step] };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     let is_terminal = stderr().is_terminal();

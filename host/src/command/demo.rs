@@ -1,5 +1,8 @@
 //! `worker demo`: the whole worker on a sample portal, nothing to set up, nothing left behind.
 
+mod settings;
+mod trouble;
+
 use std::io::{self, Write as _, stdout};
 use std::path::Path;
 use std::time::Duration;
@@ -8,13 +11,15 @@ use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{oneshot, watch};
 
-use super::{exit_of, fail, say, stop};
+use settings::{config, plugin};
+use trouble::{Trouble, system};
+
+use super::{say, stop};
 use crate::app::{App, AppError};
-use crate::catalog::{Catalog, Entry, Options, Refusal, places};
+use crate::catalog::Entry;
 use crate::cli::Cli;
-use crate::config::{Config, Request};
+use crate::config::Config;
 use crate::demo::{Sample, Show, ShowError, data};
-use crate::diagnostic::Findings;
 use crate::dispatch::Summary;
 use crate::exit::Exit;
 use crate::source;
@@ -31,51 +36,6 @@ pub fn demo(cli: &Cli, once: bool) -> Exit {
         Ok(exit) => exit,
         Err(trouble) => trouble.explain(),
     }
-}
-
-/// Why the demo could not go on.
-#[derive(Debug, thiserror::Error)]
-enum Trouble {
-    #[error("the demo brings its own portal, queue and settings; it takes no {0}")]
-    NotForDemo(String),
-    #[error("{0}")]
-    Settings(Findings),
-    #[error(
-        "the demo runs the real plugin '{WORKER}', but its file is in none of the plugin directories ({searched}); build \
-         it with `cargo build`, or name its directory with --plugin-dir"
-    )]
-    NoPlugin { searched: String },
-    #[error("{0}")]
-    Refused(Refusal),
-    #[error("{what}: {source}")]
-    System { what: &'static str, source: io::Error },
-    #[error(transparent)]
-    App(#[from] AppError),
-    #[error(transparent)]
-    Show(#[from] ShowError),
-    #[error("the worker ended before the demo did")]
-    HostGone,
-}
-
-impl Trouble {
-    fn explain(&self) -> Exit {
-        if let Self::App(error) = self {
-            return fail(error);
-        }
-        say(&format!("error: {self}"));
-        match self {
-            Self::NotForDemo(_) => Exit::Usage,
-            Self::Settings(_) | Self::NoPlugin { .. } | Self::Refused(_) => Exit::Config,
-            Self::System { .. } => Exit::Unavailable,
-            Self::Show(ShowError::Queue(error)) => exit_of(error),
-            Self::Show(ShowError::Print(_)) => Exit::Failed,
-            Self::App(_) | Self::HostGone => Exit::Internal,
-        }
-    }
-}
-
-fn system(what: &'static str) -> impl FnOnce(io::Error) -> Trouble {
-    move |source| Trouble::System { what, source }
 }
 
 /// Everything that the demo needs.
@@ -169,7 +129,7 @@ impl Stage {
             biased;
             true = async { stopping.wait_for(|stopping| *stopping).await.is_ok() } => Ok(Ending::Stopped),
             watched = watched => Ok(watched.map(|()| Ending::Over)?),
-            ended = &mut host.ended => Err(ended.map_or(Trouble::HostGone, |ended| ended.err().map_or(Trouble::HostGone, Trouble::App))),
+            trouble = host.trouble() => Err(trouble),
             () = late => Ok(Ending::Late),
         }
     }
@@ -178,7 +138,7 @@ impl Stage {
     fn suggest(&self, once: bool) -> io::Result<()> {
         let mut out = stdout().lock();
         let worker = std::env::args().next().unwrap_or_else(|| "worker".to_owned());
-        writeln!(out, "Next: {worker} plugins list · {worker} --help · README.md")?;
+        writeln!(out, "Next: {worker} plugins list · {worker} check --help · {worker} --help")?;
         let old = self.sample.portal.resource("old-budget.csv");
         if let Some(id) = old.as_ref().and_then(|resource| resource["id"].as_str()).filter(|_| !once) {
             writeln!(
@@ -227,6 +187,14 @@ impl Host {
         Ok(Self { stop, ended })
     }
 
+    /// Waits until it ends, which it should not do by itself.
+    async fn trouble(&mut self) -> Trouble {
+        match (&mut self.ended).await {
+            Ok(Err(error)) => error.into(),
+            Ok(Ok(_)) | Err(_) => Trouble::HostGone,
+        }
+    }
+
     /// Stops it and waits until it has ended; the end of one that has ended by itself has been told already.
     async fn stop(self) -> Result<Summary, Trouble> {
         self.stop.send_replace(true);
@@ -252,47 +220,6 @@ fn verdict(ended: &Ending, once: bool, differences: &[String]) -> Exit {
         say(&format!("  {difference}"));
     }
     Exit::Failed
-}
-
-/// The demo's own settings, and what the command line says about plugins and how work is done.
-fn config(cli: &Cli, sample: &Sample, dir: &Path) -> Result<Config, Trouble> {
-    let seconds = format!("{}s", data::FETCH_TIMEOUT.as_secs());
-    let mut settings = vec![
-        ("ckan.site_id".to_owned(), "demo".to_owned()),
-        ("ckan.site_url".to_owned(), sample.portal.url()),
-        ("ckan.api_key".to_owned(), data::TOKEN.to_owned()),
-        ("amqp.url".to_owned(), format!("sqlite:{}", dir.join("queue.db").display())),
-        ("queue.name".to_owned(), "demo.workerchain".to_owned()),
-        ("queue.routing_key".to_owned(), "*".to_owned()),
-        ("fetch.allow".to_owned(), "127.0.0.0/8, ::1".to_owned()),
-        ("fetch.timeout".to_owned(), seconds),
-        (format!("worker:{WORKER}.dir"), dir.join("archive").display().to_string()),
-        (format!("worker:{WORKER}.bytes_max"), data::BYTES_MAX.to_string()),
-    ];
-    for flag in cli.request(Request::default()).flags {
-        let is_taken = ["ckan.", "amqp.", "queue."].iter().any(|part| flag.key.starts_with(part));
-        if is_taken || settings.iter().any(|(key, _)| *key == flag.key) {
-            return Err(Trouble::NotForDemo(flag.flag));
-        }
-        settings.push((flag.key, flag.value));
-    }
-    Config::from_map(settings).map_err(Trouble::Settings)
-}
-
-/// The plugin's file.
-fn plugin(config: &Config) -> Result<Entry, Trouble> {
-    let options = Options { allow_insecure_dir: config.allow_insecure_plugin_dir };
-    let catalog = Catalog::scan_places(&places(&config.plugin_dirs), options);
-    for problem in catalog.problems() {
-        if let Refusal::UnreadableDirectory { .. } = problem {
-            say(&format!("warning: {problem}"));
-        }
-    }
-    match catalog.find(WORKER) {
-        Ok(entry) => Ok(entry.clone()),
-        Err(Refusal::Unknown { searched, .. }) => Err(Trouble::NoPlugin { searched }),
-        Err(refusal) => Err(Trouble::Refused(refusal)),
-    }
 }
 
 /// A path as short as it can be said here.

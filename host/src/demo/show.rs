@@ -35,7 +35,7 @@ pub enum ShowError {
 
 /// Something that the worker did.
 enum Seen {
-    Resource(ResourceLine),
+    Resource(Box<ResourceLine>),
     End(RunEnd),
 }
 
@@ -60,7 +60,7 @@ impl Observer for Watch {
 
     fn logged(&self, line: &LogLine<'_>) {
         if let Some(line) = ResourceLine::from_fields(line.fields) {
-            let _ = self.0.send(Seen::Resource(line));
+            let _ = self.0.send(Seen::Resource(Box::new(line)));
         }
     }
 }
@@ -122,7 +122,7 @@ impl<'a> Show<'a> {
                 Some(seen) = self.seen.recv() => match seen {
                     Seen::End(end) => self.progress.run(end),
                     Seen::Resource(line) => {
-                        if let Some(text) = self.progress.resource(line) {
+                        if let Some(text) = self.progress.resource(*line) {
                             writeln!(out, "{text}")?;
                             out.flush()?;
                         }
