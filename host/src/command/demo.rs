@@ -96,7 +96,7 @@ impl Stage {
         let version = self.plugin.manifest().map_or("", |manifest| manifest.version.as_str());
         let loaded = format!("{WORKER} {version}");
         writeln!(out, "{}", self.sample.headline())?;
-        writeln!(out, "Its files       {}/", self.sample.web.url())?;
+        writeln!(out, "Sample files    {}/", self.sample.web.url())?;
         writeln!(out, "{loaded:<14}  loaded from {}", shown(self.plugin.path()))?;
         if !once {
             writeln!(out, "Ctrl-C ends the demo")?;
