@@ -4,17 +4,20 @@ use std::io::{IsTerminal as _, stderr};
 
 use tracing_subscriber::EnvFilter;
 
-use crate::cli::{LogFormat, OutputArgs};
+use crate::cli::{Cli, Command, LogFormat};
+
+/// What is written, from the least to the most; each `-v` is a step. lapin calls it an error when the broker says that a
+/// queue is not there yet; what matters of it we say ourselves.
+const LEVELS: [&str; 4] =
+    ["warn,worker=off,lapin=off", "info,lapin=off", "debug,lapin=info,hyper=info,reqwest=info", "trace"];
 
 /// Starts it. `RUST_LOG` decides what is written, if it is set.
-pub fn start(output: &OutputArgs) {
-    // lapin calls it an error when the broker says that a queue is not there yet; what matters of it we say ourselves.
-    let level = match (output.quiet, output.verbose) {
-        (true, _) => "error,lapin=off",
-        (false, 0) => "info,lapin=off",
-        (false, 1) => "debug,lapin=info,hyper=info,reqwest=info",
-        (false, _) => "trace",
-    };
+pub fn start(cli: &Cli) {
+    let output = &cli.output;
+    // The demo prints what the worker finds; to log it, too, would drown that.
+    let is_demo = matches!(cli.command, Some(Command::Demo { .. }));
+    let step = (usize::from(!is_demo) + usize::from(output.verbose)).min(LEVELS.len() - 1);
+    let level = if output.quiet { "error,lapin=off" } else { LEVELS[step] };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     let is_terminal = stderr().is_terminal();
     let as_text = match output.log_format {

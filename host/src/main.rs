@@ -12,7 +12,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
-    log::start(&cli.output);
+    log::start(&cli);
     // The panic itself has been printed where it happened.
     catch_unwind(|| command::run(&cli)).unwrap_or(Exit::Internal).into()
 }
