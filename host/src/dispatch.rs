@@ -330,7 +330,7 @@ impl Dispatcher {
         self.give_back_unstarted();
         // Both waits together take no longer than `drain`: whoever asked us to stop waits no longer either.
         let grace = self.settings.grace.min(self.settings.drain / 5);
-        let drained = tokio::time::timeout(self.settings.drain - grace, self.wind_up()).await;
+        let drained = tokio::time::timeout(self.settings.drain.saturating_sub(grace), self.wind_up()).await;
         if drained.is_err() {
             tracing::warn!("work in hand does not end within {:?} and is broken off", self.settings.drain);
             self.give_up.send_replace(true);

@@ -20,7 +20,7 @@ pub fn check(cli: &Cli, offline: bool, workers: &[String]) -> Exit {
     let (findings, facts, service) = match Config::load(&request) {
         Ok((config, findings)) => {
             let mut checked = Checked { findings, facts: Vec::new(), service: None };
-            checked.look_at(config, offline, workers);
+            checked.look_at(&config, offline, workers);
             (checked.findings, checked.facts, checked.service)
         }
         Err(findings) => (findings, Vec::new(), None),
@@ -44,14 +44,14 @@ struct Checked {
 }
 
 impl Checked {
-    fn look_at(&mut self, config: Config, offline: bool, workers: &[String]) {
-        let app = workers.iter().fold(App::new(config.clone()), |app, worker| app.worker(worker));
+    fn look_at(&mut self, config: &Config, offline: bool, workers: &[String]) {
+        let app = workers.iter().fold(App::new(config.clone()), App::worker);
         if !workers.is_empty() {
-            self.workers(&app, &config, workers);
+            self.workers(&app, config, workers);
         }
         let is_clean = !self.findings.has_errors();
         if !offline {
-            self.queue(&app, &config);
+            self.queue(&app, config);
             if config.ckan.site_url.is_some() {
                 self.ckan(&app);
             }

@@ -32,7 +32,7 @@ pub fn run(cli: &Cli) -> Exit {
     {
         return exit;
     }
-    let app = cli.workers.iter().fold(App::new(config), |app, worker| app.worker(worker));
+    let app = cli.workers.iter().fold(App::new(config), App::worker);
     match app.until_empty(cli.running.until_empty).run(stop::on_signals()) {
         Ok(summary) => {
             tracing::info!(

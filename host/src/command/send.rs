@@ -84,7 +84,7 @@ async fn send_lines(config: &Config, lines: Box<dyn BufRead>, sent: &mut usize) 
     let mut unconfirmed = FuturesUnordered::new();
     let mut failed = None;
     for (index, line) in lines.split(b'\n').enumerate() {
-        let message = line.map_err(SendError::Read).and_then(|line| message(line, index + 1, config));
+        let message = line.map_err(SendError::Read).and_then(|line| message(&line, index + 1, config));
         match message {
             Ok(None) => {}
             Ok(Some(message)) => unconfirmed.push(publish(&*publisher, message)),
@@ -118,7 +118,7 @@ fn count(confirmed: Result<(), SourceError>, sent: &mut usize, failed: &mut Opti
 }
 
 /// Reads a line; `None` for an empty one.
-fn message(line: Vec<u8>, number: usize, config: &Config) -> Result<Option<Message>, SendError> {
+fn message(line: &[u8], number: usize, config: &Config) -> Result<Option<Message>, SendError> {
     let line = line.trim_ascii_end();
     if line.is_empty() {
         return Ok(None);
