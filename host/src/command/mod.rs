@@ -64,9 +64,10 @@ fn fail(error: &AppError) -> Exit {
         AppError::NoWorkers => Exit::Usage,
         AppError::Refused(_) | AppError::Services(_) => Exit::Config,
         AppError::TokenRefused(_) => Exit::Refused,
-        AppError::System { .. } => Exit::Unavailable,
         AppError::Source(error) | AppError::Dispatch(DispatchError::Source(error)) => exit_of(error),
-        AppError::Dispatch(DispatchError::Threads(_) | DispatchError::AllStuck(_)) => Exit::Unavailable,
+        AppError::System { .. } | AppError::Dispatch(DispatchError::Threads(_) | DispatchError::AllStuck(_)) => {
+            Exit::Unavailable
+        }
     }
 }
 
