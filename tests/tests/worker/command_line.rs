@@ -48,6 +48,8 @@ fn send_puts_every_line_on_the_queue_and_names_a_bad_one() {
     check(&mut stage.worker, &["send", "missing"], 65, &["missing: cannot be read"]);
     stage.run_until_empty(&["actor"]);
     assert_eq!(stage.done_by("actor"), ["p1", "p2", "p3"]);
+    stage.configure("amqp://guest:guest@127.0.0.1:1/", "");
+    check(&mut stage.worker, &["send", "good"], 69, &["127.0.0.1:1", "0 notifications are on queue"]);
 }
 
 #[test]

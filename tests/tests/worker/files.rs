@@ -107,7 +107,7 @@ fn a_library_of_cargo() -> PathBuf {
     let entries = fs::read_dir(std::env::current_exe().unwrap().parent().unwrap()).unwrap();
     let mut libraries = entries.flatten().map(|entry| entry.path()).filter(|path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        name.starts_with("libserde_derive") && name.ends_with(".so")
+        name.starts_with("libserde_derive") && path.extension().is_some_and(|extension| extension == "so")
     });
     libraries.next().unwrap()
 }

@@ -81,7 +81,9 @@ fn a_hanging_run_is_given_up_and_everything_else_goes_on() {
     stage.run_until_empty(&["actor", "actor2"]);
 
     let mut done = [stage.done_by("actor"), stage.done_by("actor2")];
-    done.iter_mut().for_each(|ids| ids.sort());
+    for ids in &mut done {
+        ids.sort();
+    }
     assert_eq!(done[0], ["gives-up", "hangs", "hangs-last", "hangs-last", "other"]);
     assert_eq!(done[1], ["gives-up", "gives-up", "hangs", "hangs", "hangs-last", "other"]);
     let words = sorted_words(&stage.dead());

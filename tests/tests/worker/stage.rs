@@ -43,14 +43,13 @@ impl<'a> Stage<'a> {
     pub fn configure(&self, url: &str, settings: &str) {
         let (site, queue, plugins) = (&self.site, &self.queue, built().plugin_dir.display());
         let journal = self.journal();
-        let journal = journal.display();
         let mut text = format!(
             "[worker]\nckan.site_id = {site}\namqp.url = {url}\nqueue.name = {queue}\nplugin_dir = {plugins}\n\
              {settings}\n"
         );
         for actor in ["[worker:actor]", "[worker:actor2]"] {
             if !settings.contains(actor) {
-                text += &format!("{actor}\njournal = {journal}\n");
+                text.extend([actor, "\njournal = ", journal.to_str().unwrap(), "\n"]);
             }
         }
         std::fs::write(self.worker.path("worker.cfg"), text).unwrap();

@@ -12,6 +12,9 @@ use crate::source::{AmqpAddress, SourceError};
 /// A connection that has been silent for twice this long is lost.
 const HEARTBEAT_SECONDS: u16 = 10;
 
+/// How long a broker that has taken a connection may take to set up what we need on it.
+const SET_UP_MAX: Duration = Duration::from_secs(30);
+
 /// How long one try to connect may take.
 const CONNECT_MAX: Duration = Duration::from_secs(15);
 
@@ -57,6 +60,16 @@ async fn connect_to(address: &AmqpAddress, role: &str) -> Result<Connection, Sou
             problem: format!("no answer within {CONNECT_MAX:?}"),
         }),
     }
+}
+
+/// Sets something up on a fresh connection, but does not wait for ever: heartbeats do not show that an answer is missing.
+///
+/// # Errors
+/// Those of `work`, or it takes too long.
+pub async fn set_up<T>(address: &str, work: impl Future<Output = Result<T, SourceError>>) -> Result<T, SourceError> {
+    let problem = || format!("connected, but not set up within {SET_UP_MAX:?}");
+    let too_late = |_| SourceError::Unavailable { address: address.to_owned(), problem: problem() };
+    tokio::time::timeout(SET_UP_MAX, work).await.map_err(too_late)?
 }
 
 /// What an error of the broker's or of the connection means for us.

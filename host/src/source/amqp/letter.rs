@@ -39,8 +39,8 @@ pub fn letter_properties(letter: &DeadLetter, original: Option<&Properties>, que
     };
     add("origin-exchange", text(original.exchange.as_str()));
     add("origin-routing-key", text(original.routing_key.as_str()));
-    add_foreign(&mut headers, &original.published);
-    lasting(&original.published).with_headers(headers).with_delivery_mode(2)
+    add_foreign(&mut headers, &original.basic);
+    lasting(&original.basic).with_headers(headers).with_delivery_mode(2)
 }
 
 /// Adds the headers that were published with a message, as far as there is room for them.
@@ -104,7 +104,11 @@ fn lasting(published: &BasicProperties) -> BasicProperties {
 
 /// The beginning of a text, at most so many bytes, cut between characters.
 fn truncated(text: &str, bytes_max: usize) -> &str {
-    &text[..text.floor_char_boundary(bytes_max)]
+    let mut end = text.len().min(bytes_max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }
 
 fn text(text: &str) -> AMQPValue {

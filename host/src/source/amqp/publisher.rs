@@ -9,7 +9,7 @@ use lapin::types::{AMQPValue, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, Error};
 use tokio::sync::Mutex;
 
-use super::connection::{CLOSE_MAX, connect, failure};
+use super::connection::{CLOSE_MAX, connect, failure, set_up};
 use super::letter::letter_properties;
 use super::topology::{dead_queue, ensure, ensure_dead_queue};
 use crate::delivery::{DeadLetter, Origin};
@@ -64,14 +64,19 @@ impl AmqpPublisher {
             return Ok(line.channel.clone());
         }
         let connection = connect(&self.addresses, "publish").await?;
+        let channel = set_up(&self.settings.address.to_string(), self.confirming_channel(&connection)).await?;
+        *line = Some(Line { connection, channel: channel.clone() });
+        Ok(channel)
+    }
+
+    async fn confirming_channel(&self, connection: &Connection) -> Result<Channel, SourceError> {
         if self.makes_queue {
-            ensure(&connection, &self.settings).await?;
+            ensure(connection, &self.settings).await?;
         } else {
-            ensure_dead_queue(&connection, &self.settings.name).await?;
+            ensure_dead_queue(connection, &self.settings.name).await?;
         }
         let channel = connection.create_channel().await.map_err(|error| self.failure(&error))?;
         channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(|error| self.failure(&error))?;
-        *line = Some(Line { connection, channel: channel.clone() });
         Ok(channel)
     }
 
@@ -146,18 +151,18 @@ impl Publisher for AmqpPublisher {
 pub struct Properties {
     pub(super) exchange: ShortString,
     pub(super) routing_key: ShortString,
-    pub(super) published: BasicProperties,
+    pub(super) basic: BasicProperties,
 }
 
 impl Properties {
     /// Keeps what came with a message.
-    pub fn of(exchange: ShortString, routing_key: ShortString, properties: BasicProperties) -> Self {
-        Self { exchange, routing_key, published: properties }
+    pub fn of(exchange: ShortString, routing_key: ShortString, basic: BasicProperties) -> Self {
+        Self { exchange, routing_key, basic }
     }
 
     /// The publisher's name for the message.
     pub fn message_id(&self) -> Option<&str> {
-        self.text("id").or_else(|| self.published.message_id().as_ref().map(ShortString::as_str))
+        self.text("id").or_else(|| self.basic.message_id().as_ref().map(ShortString::as_str))
     }
 
     /// The one worker it is addressed to.
@@ -186,7 +191,7 @@ impl Properties {
     }
 
     fn header(&self, name: &str) -> Option<&AMQPValue> {
-        let headers = self.published.headers().as_ref()?;
+        let headers = self.basic.headers().as_ref()?;
         headers.inner().iter().find(|(key, _)| key.as_str().strip_prefix(PREFIX) == Some(name)).map(|(_, value)| value)
     }
 }

@@ -13,7 +13,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::MissedTickBehavior;
 
 use super::Command;
-use super::connection::{CLOSE_MAX, connect, failure};
+use super::connection::{CLOSE_MAX, connect, failure, set_up};
 use super::publisher::Properties;
 use super::topology;
 use super::window::Window;
@@ -126,9 +126,11 @@ impl Session {
     ) -> Result<Self, SourceError> {
         let address = settings.address.to_string();
         let connection = connect(addresses, "consume").await?;
-        topology::ensure(&connection, settings).await?;
-        let (channel, consumer) =
-            consume(&connection, &settings.name, prefetch).await.map_err(|error| failure(&address, &error))?;
+        let consuming = set_up(&address, async {
+            topology::ensure(&connection, settings).await?;
+            consume(&connection, &settings.name, prefetch).await.map_err(|error| failure(&address, &error))
+        });
+        let (channel, consumer) = consuming.await?;
         let stragglers_max = usize::from(prefetch / 4).max(1);
         let (window, queue) = (Window::new(), settings.name.clone());
         Ok(Self { number, connection, channel, consumer, window, queue, address, stragglers_max, is_stopped: false })
