@@ -88,7 +88,7 @@ fn a_dead_letter_fits_into_a_frame_however_much_was_published_with_it() {
     let Some(broker) = Broker::shared() else { return };
     let mut stage = Stage::old(broker, "frame", FAILING);
     let mut headers = FieldTable::default();
-    for number in 0..1000 {
+    for number in 0..1038 {
         headers.insert(format!("header-{number}").into(), AMQPValue::LongString("x".repeat(110).into()));
     }
     let properties = BasicProperties::default().with_headers(headers);
