@@ -72,7 +72,10 @@ fn commands_take_the_flags_on_either_side() {
     assert_eq!(asks("worker check -c f --offline archive"), r#"command Check { offline: true, workers: ["archive"] }"#);
     assert_eq!(asks("worker -c f check"), "command Check { offline: false, workers: [] }");
     assert_eq!(asks("worker plugins list --format json"), "command Plugins { command: List }");
-    assert_eq!(asks("worker plugins inspect a.so"), r#"command Plugins { command: Inspect { file: "a.so" } }"#);
+    assert_eq!(
+        asks("worker plugins inspect a.so"),
+        r#"command Plugins { command: Inspect { file: "a.so", abi: false } }"#
+    );
     assert_eq!(asks("worker send -"), r#"command Send { file: "-" }"#);
     assert_eq!(asks("worker demo --once"), "command Demo { once: true }");
 }

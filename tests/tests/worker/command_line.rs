@@ -43,7 +43,7 @@ fn send_puts_every_line_on_the_queue_and_names_a_bad_one() {
         .unwrap();
     check(&mut stage.worker, &["send", "good"], 0, &["2 notifications are on queue"]);
     assert_eq!(stage.vhost.ready(&stage.queue), Some(2));
-    check(&mut stage.worker, &["send", "bad"], 65, &["bad:2: not a notification", "1 notifications are on queue"]);
+    check(&mut stage.worker, &["send", "bad"], 65, &["bad:2: not a notification", "1 notification is on queue"]);
     assert_eq!(stage.vhost.ready(&stage.queue), Some(3));
     check(&mut stage.worker, &["send", "missing"], 65, &["missing: cannot be read"]);
     stage.run_until_empty(&["actor"]);
