@@ -1,20 +1,20 @@
 //! One message's way, seen from the one who owns it: take, hand to the threads, hear how it ended, settle.
 
 mod finish;
+mod take;
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use slab::Slab;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::MissedTickBehavior;
 
-use crate::delivery::{DeadLetter, DeadReason, Delivery, Receipt};
+use crate::delivery::{DeadLetter, DeadReason, Receipt};
 use crate::desk::Board;
 use crate::lanes::Lanes;
-use crate::notification::{self, Malformed};
 use crate::pool::{Overdue, Pool};
 use crate::process::{self, Ended};
 use crate::retry::{Disposition, Outcome};
@@ -211,50 +211,6 @@ impl Dispatcher {
                 if since.elapsed() > UNANSWERED_MAX { Err(error.into()) } else { Ok(false) }
             }
         }
-    }
-
-    /// Takes a batch: what is malformed dies, the rest goes to the threads, each dataset in order.
-    fn take(&mut self, batch: Vec<Delivery>) -> Result<(), DispatchError> {
-        let taken = SystemTime::now();
-        let mut jobs = Vec::with_capacity(batch.len());
-        for delivery in batch {
-            match notification::parse(&delivery.body, self.settings.body_bytes_max) {
-                Ok(notification) => {
-                    let lane = notification.lane();
-                    let ticket = self.in_hand.insert(InHand::new(delivery.receipt));
-                    let job = Job {
-                        ticket,
-                        notification,
-                        delivery: delivery.id,
-                        attempts_before: delivery.attempts_before,
-                        only: delivery.only,
-                        redelivered: delivery.redelivered,
-                        taken,
-                        origin: delivery.origin,
-                    };
-                    jobs.push((lane, job));
-                }
-                Err(malformed) => self.take_malformed(delivery, &malformed, taken),
-            }
-        }
-        let groups = self.lanes.enter(jobs);
-        self.start(groups)
-    }
-
-    fn take_malformed(&mut self, delivery: Delivery, malformed: &Malformed, taken: SystemTime) {
-        tracing::warn!(delivery = %delivery.id, outcome = "dead", "not a notification: {malformed}");
-        let ticket = self.in_hand.insert(InHand { is_over: true, ..InHand::new(delivery.receipt) });
-        let letter = DeadLetter {
-            delivery: delivery.id,
-            worker: None,
-            reason: DeadReason::Malformed,
-            error: malformed.to_string(),
-            attempts: delivery.attempts_before,
-            taken,
-            body: delivery.body,
-            origin: delivery.origin,
-        };
-        self.keep(ticket, letter);
     }
 
     fn start(&mut self, groups: Vec<(Option<u64>, Vec<Job>)>) -> Result<(), DispatchError> {

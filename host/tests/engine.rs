@@ -12,6 +12,7 @@ use ckan_worker::app::AppError;
 use ckan_worker::catalog::Manifest;
 use ckan_worker::dispatch::DispatchError;
 use ckan_worker::observe::{LogLine, Observer, RunEnded};
+use ckan_worker_plugin::prelude::*;
 use workshop::{Script, Workshop, doing, notification, until_empty};
 
 #[test]
@@ -207,4 +208,30 @@ fn an_observer_that_panics_stops_no_work() {
     let app = workshop.app().observer(Arc::new(Clumsy)).linked_in::<Script>("first");
     until_empty(app).unwrap();
     assert_eq!(workshop.left(), 0);
+}
+
+#[test]
+fn a_worker_that_does_not_end_is_left_behind() {
+    struct Clinging;
+    impl Worker for Clinging {
+        type Config = NoSettings;
+
+        fn create(_: NoSettings, _: &Host<'_>) -> Result<Self> {
+            Ok(Self)
+        }
+
+        fn consume(&self, _: &Notification<'_>, _: &Host<'_>) -> Result<Outcome> {
+            Ok(Outcome::done())
+        }
+    }
+    impl Drop for Clinging {
+        fn drop(&mut self) {
+            loop {
+                std::thread::park();
+            }
+        }
+    }
+    let workshop = Workshop::with_short_times(&[]);
+    workshop.publish([notification("1", "done")]);
+    assert_eq!(until_empty(workshop.app().linked_in::<Clinging>("clinging")).unwrap().settled, 1);
 }

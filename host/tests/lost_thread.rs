@@ -1,7 +1,7 @@
 //! A panic in the host itself, on a thread that runs workers. Alone in its file: it breaks the log of the whole process.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-#[allow(dead_code, reason = "each test file uses its own part of the workshop")]
+#[expect(dead_code, reason = "each test file uses its own part of the workshop")]
 mod workshop;
 
 use ckan_worker::app::AppError;
