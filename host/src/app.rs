@@ -4,6 +4,8 @@ mod ground;
 
 use std::io;
 use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 use ckan_worker_plugin::{Worker, glue};
 use serde_json::Value;
@@ -90,6 +92,22 @@ pub struct Refused {
 
 fn sentences(refused: &[Refused]) -> String {
     refused.iter().map(|refused| refused.refusal.to_string()).collect::<Vec<_>>().join("\n")
+}
+
+/// Destroys the workers, while there is still a runtime; who has not ended within `grace` is left behind.
+fn let_go(members: Arc<[Member]>, grace: Duration) {
+    let (ended, has_ended) = mpsc::channel();
+    let end = move || {
+        drop(members);
+        // Whoever no longer waits has said so.
+        let _ = ended.send(());
+    };
+    // Without a thread the workers have just been destroyed here.
+    if std::thread::Builder::new().name("worker-end".to_owned()).spawn(end).is_ok()
+        && let Err(RecvTimeoutError::Timeout) = has_ended.recv_timeout(grace)
+    {
+        tracing::warn!("a worker has not ended within {grace:?} and is left behind");
+    }
 }
 
 impl App {
@@ -188,8 +206,7 @@ impl App {
         let members: Arc<[Member]> = members.into();
         let dispatcher = Dispatcher::new(source, Arc::clone(&members), services, give_up, self.dispatch_settings());
         let stopped = runtime.block_on(dispatcher.run(stop));
-        // Workers are destroyed here, where they may still wait for the network; those that hang keep theirs.
-        drop(members);
+        let_go(members, self.config.run.grace);
         runtime.shutdown_background();
         Ok(stopped?)
     }

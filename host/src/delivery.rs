@@ -90,6 +90,8 @@ pub enum DeadReason {
     Panicked,
     /// The worker outlived its deadline, at the last attempt too.
     TimedOut,
+    /// It is addressed to a worker that does not run here.
+    WorkerNotLoaded,
 }
 
 impl DeadReason {
@@ -101,6 +103,7 @@ impl DeadReason {
             Self::AttemptsExhausted => "attempts_exhausted",
             Self::Panicked => "panicked",
             Self::TimedOut => "timed_out",
+            Self::WorkerNotLoaded => "worker_not_loaded",
         }
     }
 }

@@ -52,8 +52,6 @@ pub struct Desk {
     recent: AtomicU64,
     /// Events that were put on the board without waking the dispatcher.
     untold: AtomicU32,
-    /// The thread has gone home.
-    left: AtomicBool,
 }
 
 impl Desk {
@@ -66,7 +64,6 @@ impl Desk {
             began: AtomicU64::new(0),
             recent: AtomicU64::new(0),
             untold: AtomicU32::new(0),
-            left: AtomicBool::new(false),
         }
     }
 
@@ -130,15 +127,5 @@ impl Desk {
         let is_overdue =
             due != 0 && self.board.time(now) > due.saturating_add(self.board.time(self.board.epoch + grace));
         (is_overdue && task.take_away(turn)).then_some((task, turn))
-    }
-
-    /// The thread goes home.
-    pub fn leave(&self) {
-        self.left.store(true, Ordering::Release);
-    }
-
-    /// Whether the thread has gone home.
-    pub fn has_left(&self) -> bool {
-        self.left.load(Ordering::Acquire)
     }
 }

@@ -1,20 +1,20 @@
 //! One message's way, seen from the one who owns it: take, hand to the threads, hear how it ended, settle.
 
 mod finish;
+mod take;
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use slab::Slab;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::MissedTickBehavior;
 
-use crate::delivery::{DeadLetter, DeadReason, Delivery, Receipt};
+use crate::delivery::{DeadLetter, DeadReason, Receipt};
 use crate::desk::Board;
 use crate::lanes::Lanes;
-use crate::notification::{self, Malformed};
 use crate::pool::{Overdue, Pool};
 use crate::process::{self, Ended};
 use crate::retry::{Disposition, Outcome};
@@ -69,6 +69,11 @@ pub enum DispatchError {
         "{0} takes one notification at a time, outlived its deadline with one, and cannot be stopped; only a restart gets it back"
     )]
     SerialStuck(String),
+    /// A thread panicked outside of any worker.
+    #[error(
+        "a thread that runs workers has ended by a panic, which is a bug in the host; what it had in hand comes back"
+    )]
+    ThreadLost,
 }
 
 /// What was done until the work stopped.
@@ -172,13 +177,19 @@ impl Dispatcher {
             let room = self.settings.in_hand_max.saturating_sub(self.in_hand.len());
             tokio::select! {
                 biased;
-                _ = stop.wait_for(|stopping| *stopping) => return Ok(()),
+                () = told_to_stop(stop) => return Ok(()),
                 () = board.ready.notified() => {}
                 Some(kept) = self.keeping.join_next() => self.letter_ended(&kept),
                 batch = self.source.next(room), if room > 0 => self.take(batch?)?,
                 _ = look.tick(), if !self.in_hand.is_empty() => self.look_after()?,
                 _ = ask.tick(), if self.settings.until_empty && self.in_hand.is_empty() => {
-                    if self.is_queue_empty().await? {
+                    let is_empty = tokio::select! {
+                        biased;
+                        // A broker that is away may take long to answer.
+                        () = told_to_stop(stop) => return Ok(()),
+                        answer = self.is_queue_empty() => answer?,
+                    };
+                    if is_empty {
                         return Ok(());
                     }
                 }
@@ -200,50 +211,6 @@ impl Dispatcher {
                 if since.elapsed() > UNANSWERED_MAX { Err(error.into()) } else { Ok(false) }
             }
         }
-    }
-
-    /// Takes a batch: what is malformed dies, the rest goes to the threads, each dataset in order.
-    fn take(&mut self, batch: Vec<Delivery>) -> Result<(), DispatchError> {
-        let taken = SystemTime::now();
-        let mut jobs = Vec::with_capacity(batch.len());
-        for delivery in batch {
-            match notification::parse(&delivery.body, self.settings.body_bytes_max) {
-                Ok(notification) => {
-                    let lane = notification.lane();
-                    let ticket = self.in_hand.insert(InHand::new(delivery.receipt));
-                    let job = Job {
-                        ticket,
-                        notification,
-                        delivery: delivery.id,
-                        attempts_before: delivery.attempts_before,
-                        only: delivery.only,
-                        redelivered: delivery.redelivered,
-                        taken,
-                        origin: delivery.origin,
-                    };
-                    jobs.push((lane, job));
-                }
-                Err(malformed) => self.take_malformed(delivery, &malformed, taken),
-            }
-        }
-        let groups = self.lanes.enter(jobs);
-        self.start(groups)
-    }
-
-    fn take_malformed(&mut self, delivery: Delivery, malformed: &Malformed, taken: SystemTime) {
-        tracing::warn!(delivery = %delivery.id, outcome = "dead", "not a notification: {malformed}");
-        let ticket = self.in_hand.insert(InHand { is_over: true, ..InHand::new(delivery.receipt) });
-        let letter = DeadLetter {
-            delivery: delivery.id,
-            worker: None,
-            reason: DeadReason::Malformed,
-            error: malformed.to_string(),
-            attempts: delivery.attempts_before,
-            taken,
-            body: delivery.body,
-            origin: delivery.origin,
-        };
-        self.keep(ticket, letter);
     }
 
     fn start(&mut self, groups: Vec<(Option<u64>, Vec<Job>)>) -> Result<(), DispatchError> {
@@ -322,11 +289,17 @@ impl Dispatcher {
 
     /// Gives up runs that outlived their deadline, and brings threads to what waits too long.
     fn look_after(&mut self) -> Result<(), DispatchError> {
+        let mut given_up = Ok(());
         for Overdue { task, turn } in self.pool.take_overdue(Instant::now()) {
-            self.give_up_run(&task, turn)?;
+            // All of them, whatever comes of the first: nobody else ends what was taken away.
+            given_up = given_up.and(self.give_up_run(&task, turn));
         }
+        given_up?;
         if self.pool.stuck() >= self.settings.concurrency {
             return Err(DispatchError::AllStuck(self.pool.stuck()));
+        }
+        if self.pool.has_lost_a_thread() {
+            return Err(DispatchError::ThreadLost);
         }
         self.pool.look_after().map_err(DispatchError::Threads)
     }
@@ -362,6 +335,13 @@ impl Dispatcher {
         let rest = Arc::new(Task::new(task.lane, Arc::clone(&task.jobs), turn + 1));
         self.pool.submit([rest]).map_err(DispatchError::Threads)?;
         is_blocked.map_or(Ok(()), Err)
+    }
+}
+
+/// Waits until `stop` becomes `true`; for ever, if nobody is left who could say so.
+async fn told_to_stop(stop: &mut watch::Receiver<bool>) {
+    if stop.wait_for(|stopping| *stopping).await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 

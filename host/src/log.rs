@@ -25,7 +25,11 @@ pub fn start(cli: &Cli) {
         LogFormat::Text => true,
         LogFormat::Json => false,
     };
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(stderr)
+        // Where a line cannot be written its error cannot either, and to try would end the thread that logs in a panic.
+        .log_internal_errors(false);
     // It is already there when a program that embeds the host has started one: that one is used.
     let _ = if as_text {
         lines.with_ansi(output.color.wanted(is_terminal)).try_init()

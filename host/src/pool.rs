@@ -131,7 +131,7 @@ impl Pool {
 
     /// Takes away what outlived its deadline and the grace time, and gives the stuck threads' places to new ones.
     pub fn take_overdue(&mut self, now: Instant) -> Vec<Overdue> {
-        self.stuck.retain(|thread| !thread.desk.has_left());
+        self.stuck.retain(|thread| !thread.handle.is_finished());
         let mut overdue = Vec::new();
         let mut index = 0;
         while index < self.threads.len() {
@@ -149,6 +149,11 @@ impl Pool {
     /// How many threads are stuck in runs that were taken away from them.
     pub fn stuck(&self) -> usize {
         self.stuck.len()
+    }
+
+    /// Whether a thread has ended although nobody sent it home; its run will not be told about.
+    pub fn has_lost_a_thread(&self) -> bool {
+        self.threads.iter().any(|thread| thread.handle.is_finished())
     }
 
     /// Takes back what no thread has begun.
@@ -192,12 +197,12 @@ fn work(shared: &Shared, desk: &Desk) {
             desk.put(None);
             if task.was_taken_away() {
                 tracing::warn!("a worker has come back from a run that was given up; its result is not used");
-                return desk.leave();
+                return;
             }
         }
         desk.wake_dispatcher();
         if !sleep(shared) {
-            return desk.leave();
+            return;
         }
     }
 }

@@ -1,5 +1,6 @@
 //! One thread's way through a lane: each notification, each worker in the order of the command line.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
@@ -25,14 +26,19 @@ pub fn process(task: &Task, members: &[Member], services: &Services, desk: &Desk
         if !task.end(turn) {
             return;
         }
+        let is_interrupted = ended.disposition == Disposition::Unsettled;
         tell(job, ended, services, desk);
+        if is_interrupted {
+            // It comes back for all workers: those that have not begun wait until then.
+            return give_back(task, position, desk);
+        }
         if member + 1 == members.len() {
             desk.tell(Event::Over(job.ticket, task.lane.filter(|_| position == last)));
         }
     }
 }
 
-/// Tells that the jobs from `position` on were not started.
+/// Tells that the jobs from `position` on are to come back.
 fn give_back(task: &Task, position: usize, desk: &Desk) {
     for (index, job) in task.jobs.iter().enumerate().skip(position) {
         desk.tell(Event::Unsettled(job.ticket));
@@ -95,13 +101,9 @@ fn attempt(job: &Job, member: &Member, number: u32, services: &Services, desk: &
 /// Tells how a run ended: whoever watches, the log, and the dispatcher.
 fn tell(job: &Job, ended: Ended<'_>, services: &Services, desk: &Desk) {
     report(job, &ended, services);
-    match ended.disposition {
-        Disposition::Dead(reason) => {
-            let letter = job.letter(ended.member.worker.name(), reason, ended.outcome.into_error(), ended.attempts);
-            desk.tell(Event::Dead(job.ticket, Box::new(letter)));
-        }
-        Disposition::Unsettled => desk.tell(Event::Unsettled(job.ticket)),
-        Disposition::Ended | Disposition::Retry => {}
+    if let Disposition::Dead(reason) = ended.disposition {
+        let letter = job.letter(ended.member.worker.name(), reason, ended.outcome.into_error(), ended.attempts);
+        desk.tell(Event::Dead(job.ticket, Box::new(letter)));
     }
 }
 
@@ -120,6 +122,7 @@ pub fn report(job: &Job, ended: &Ended<'_>, services: &Services) {
     };
     log_run(&run);
     if let Some(observer) = &services.observer {
-        observer.run_ended(&run);
+        // A panic there has been printed; the run has ended all the same.
+        let _ = catch_unwind(AssertUnwindSafe(|| observer.run_ended(&run)));
     }
 }

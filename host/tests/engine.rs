@@ -5,11 +5,14 @@
 mod workshop;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use ckan_worker::App;
 use ckan_worker::app::AppError;
 use ckan_worker::catalog::Manifest;
 use ckan_worker::dispatch::DispatchError;
+use ckan_worker::observe::{LogLine, Observer, RunEnded};
+use ckan_worker_plugin::prelude::*;
 use workshop::{Script, Workshop, doing, notification, until_empty};
 
 #[test]
@@ -169,4 +172,66 @@ fn what_was_not_started_when_the_work_stops_comes_again() {
     let summary = until_empty(workshop.app().linked_in::<Script>("first")).unwrap();
     assert_eq!((summary.settled, summary.released, summary.dead), (8, 0, 0));
     assert!(workshop.runs()[begun..].iter().all(|run| run.outcome == "done"), "{:?}", workshop.ended());
+}
+
+#[test]
+fn a_run_that_was_interrupted_keeps_the_next_worker_from_beginning() {
+    let workshop = Workshop::with_short_times(&[]);
+    workshop.publish([doing("p1", &[("first", "first_time_until_cancelled"), ("second", "done")])]);
+    workshop.stop_when_first_begins();
+    let app = || workshop.app().linked_in::<Script>("first").linked_in::<Script>("second");
+    let summary = workshop.run_until_stopped(app()).unwrap();
+    assert_eq!((summary.settled, summary.released, summary.left_running), (0, 1, 0));
+    assert_eq!(workshop.ended(), ["first interrupted p1:  (1)"]);
+    until_empty(app()).unwrap();
+    assert_eq!(workshop.ended()[1..], ["first done p1:  (1)", "second done p1:  (1)"]);
+}
+
+#[test]
+fn an_observer_that_panics_stops_no_work() {
+    struct Clumsy;
+    impl Observer for Clumsy {
+        fn run_ended(&self, _: &RunEnded<'_>) {
+            panic!("dropped the notebook");
+        }
+
+        fn logged(&self, _: &LogLine<'_>) {
+            panic!("dropped the pencil");
+        }
+    }
+    let workshop = Workshop::with_short_times(&[("concurrency", "1")]);
+    workshop.publish([notification("1", "done"), notification("2", "hang")]);
+    workshop.publish([notification("3", "done")]);
+    let app = workshop.app().observer(Arc::new(Clumsy)).linked_in::<Script>("first");
+    assert!(matches!(until_empty(app), Err(AppError::Dispatch(DispatchError::AllStuck(1)))));
+    assert_eq!(workshop.letters().len(), 1);
+    let app = workshop.app().observer(Arc::new(Clumsy)).linked_in::<Script>("first");
+    until_empty(app).unwrap();
+    assert_eq!(workshop.left(), 0);
+}
+
+#[test]
+fn a_worker_that_does_not_end_is_left_behind() {
+    struct Clinging;
+    impl Worker for Clinging {
+        type Config = NoSettings;
+
+        fn create(_: NoSettings, _: &Host<'_>) -> Result<Self> {
+            Ok(Self)
+        }
+
+        fn consume(&self, _: &Notification<'_>, _: &Host<'_>) -> Result<Outcome> {
+            Ok(Outcome::done())
+        }
+    }
+    impl Drop for Clinging {
+        fn drop(&mut self) {
+            loop {
+                std::thread::park();
+            }
+        }
+    }
+    let workshop = Workshop::with_short_times(&[]);
+    workshop.publish([notification("1", "done")]);
+    assert_eq!(until_empty(workshop.app().linked_in::<Clinging>("clinging")).unwrap().settled, 1);
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use ckan_worker::Config;
@@ -249,4 +250,19 @@ fn the_example_settings_run_without_a_broker() {
     let mut settings = Config::from_map([("ckan.site_id", "default")]).unwrap().queue;
     settings.address = Address::Sqlite(queue);
     assert_eq!(runtime().block_on(source::look(&settings)).unwrap(), Some(0), "{}", worker.report());
+}
+
+#[test]
+fn a_log_that_cannot_be_written_stops_no_work() {
+    let portal = Portal::new();
+    portal.send(&[notification("p1", "fail"), notification("p2", "done")]);
+    let mut worker = portal.worker("");
+    let own = worker.command();
+    let mut command = Command::new("sh");
+    // As with a journal that has no room, or a pipe whose reader is gone.
+    command.args(["-c", "exec \"$0\" \"$@\" 2>/dev/full"]).arg(own.get_program());
+    command.args(["-c", "worker.cfg", "actor", "--until-empty"]).current_dir(worker.dir()).env("HOME", worker.dir());
+    worker.spawn(command);
+    assert_eq!(worker.wait(SOON).code(), Some(0));
+    assert_eq!((portal.letters().len(), portal.left()), (1, 0));
 }

@@ -1,13 +1,14 @@
 //! Opens plugin files and calls what is in them: the one room of the catalog where unsafe code stands.
 #![expect(unsafe_code, reason = "opens libraries and calls their functions")]
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use ckan_worker_abi as abi;
 use ckan_worker_abi::abi_stable::StableAbi;
 use ckan_worker_abi::abi_stable::library::{AbiHeaderRef, LibHeader};
-use ckan_worker_abi::abi_stable::std_types::{RErr, ROk, RStr};
+use ckan_worker_abi::abi_stable::std_types::{RErr, ROk, RStr, RString};
 use ckan_worker_abi::{Instance, PluginModuleRef, Reply, Status};
 
 use super::binary::Glibc;
@@ -163,7 +164,7 @@ impl LoadedWorker {
         let made = unsafe { library.module.create()(host, RStr::from_str(settings_json)) };
         match made {
             ROk(instance) => Ok(Self { library: library.clone(), name: name.to_owned(), instance }),
-            RErr(reply) => Err(refusal_of(reply, name, library.path.clone())),
+            RErr(reply) => Err(refusal_of(vetted(reply), name, library.path.clone())),
         }
     }
 
@@ -175,7 +176,7 @@ impl LoadedWorker {
     /// The context of `host` stays valid until this returns.
     pub unsafe fn consume(&self, host: abi::Host, delivery: &abi::Delivery<'_>) -> Reply {
         // SAFETY: the instance is of this library and lives until `drop`; the caller answers for `host`.
-        unsafe { self.library.module.consume()(self.instance, host, delivery) }
+        vetted(unsafe { self.library.module.consume()(self.instance, host, delivery) })
     }
 
     /// The worker's name.
@@ -206,6 +207,15 @@ impl fmt::Debug for LoadedWorker {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("LoadedWorker").field("name", &self.name).finish_non_exhaustive()
     }
+}
+
+/// A reply whose texts are UTF-8 for certain. Rust has promised it; a plugin in another language may have forgotten to.
+fn vetted(reply: Reply) -> Reply {
+    let text = |sent: RString| match String::from_utf8_lossy(sent.as_rstr().as_rslice().as_slice()) {
+        Cow::Borrowed(_) => sent,
+        Cow::Owned(mended) => mended.into(),
+    };
+    Reply { code: text(reply.code), message: text(reply.message), detail: text(reply.detail), ..reply }
 }
 
 fn refusal_of(reply: Reply, name: &str, path: Option<PathBuf>) -> Refusal {
@@ -243,3 +253,20 @@ const _: fn() = || {
     threads_may_share::<LoadedWorker>();
     threads_may_share::<LoadedLibrary>();
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_that_is_no_text_becomes_one() {
+        // SAFETY: it is only given to what looks at its bytes.
+        let broken = unsafe { RString::from_utf8_unchecked(b"disk \xff full".to_vec().into()) };
+        let code = RString::from("archive.disk");
+        let reply =
+            Reply { status: Status::RETRY, flags: 0, retry_after_ms: 7, code, message: broken, detail: RString::new() };
+        let reply = vetted(reply);
+        assert_eq!((reply.message.as_str(), reply.code.as_str()), ("disk \u{fffd} full", "archive.disk"));
+        assert_eq!((reply.status, reply.retry_after_ms), (Status::RETRY, 7));
+    }
+}

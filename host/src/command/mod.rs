@@ -64,6 +64,7 @@ fn fail(error: &AppError) -> Exit {
         AppError::NoWorkers => Exit::Usage,
         AppError::Refused(_) | AppError::Services(_) => Exit::Config,
         AppError::TokenRefused(_) => Exit::Refused,
+        AppError::Dispatch(DispatchError::ThreadLost) => Exit::Internal,
         AppError::Source(error) | AppError::Dispatch(DispatchError::Source(error)) => exit_of(error),
         AppError::System { .. }
         | AppError::Dispatch(DispatchError::Threads(_) | DispatchError::AllStuck(_) | DispatchError::SerialStuck(_)) => {

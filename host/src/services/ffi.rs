@@ -1,6 +1,7 @@
 //! The host's side of the vtable: what a plugin's call arrives at.
 #![expect(unsafe_code, reason = "the host's side of the border")]
 
+use std::borrow::Cow;
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -150,7 +151,8 @@ impl<'a> Call<'a> {
             4 => Level::Debug,
             _ => Level::Trace,
         };
-        let fields: Vec<(&str, &str)> = fields.iter().map(|field| (field.key.as_str(), field.value.as_str())).collect();
+        let fields: Vec<_> = fields.iter().map(|field| (text(field.key), text(field.value))).collect();
+        let fields: Vec<(&str, &str)> = fields.iter().map(|(key, value)| (key.as_ref(), value.as_ref())).collect();
         let line = LogLine { worker: self.worker, delivery: self.delivery, level, message, fields: &fields };
         log(&line);
         if let Some(observer) = &self.services.observer {
@@ -171,7 +173,7 @@ impl Drop for Call<'_> {
 #[derive(Deserialize)]
 struct FetchRequest<'a> {
     #[serde(borrow)]
-    url: std::borrow::Cow<'a, str>,
+    url: Cow<'a, str>,
     bytes_max: u64,
 }
 
@@ -183,6 +185,11 @@ unsafe fn on_call<T>(context: *const c_void, work: impl FnOnce(&Call<'_>) -> T) 
     // SAFETY: the caller's promise.
     let call = unsafe { &*context.cast::<Call<'_>>() };
     catch_unwind(AssertUnwindSafe(|| work(call))).ok()
+}
+
+/// A text as a plugin sent it, UTF-8 for certain: one in another language may not have kept that promise.
+fn text(sent: RStr<'_>) -> Cow<'_, str> {
+    String::from_utf8_lossy(sent.as_rslice().as_slice())
 }
 
 fn answered(answer: Option<Result<Bytes, Failure>>) -> RResult<RVec<u8>, Reply> {
@@ -207,7 +214,7 @@ unsafe extern "C" fn log_line(
     fields: RSlice<'_, Attr<'_>>,
 ) {
     // SAFETY: plugins pass the context on as they got it, while it is valid; so does every function below.
-    unsafe { on_call(context, |call| call.log(level, message.as_str(), fields.as_slice())) };
+    unsafe { on_call(context, |call| call.log(level, &text(message), fields.as_slice())) };
 }
 
 unsafe extern "C" fn log_level(context: *const c_void) -> u32 {
@@ -256,7 +263,7 @@ unsafe extern "C" fn ckan_action(
     body: RSlice<'_, u8>,
 ) -> RResult<RVec<u8>, Reply> {
     let act =
-        |call: &Call<'_>| call.wait(call.services.ckan.action(name.as_str(), Bytes::copy_from_slice(body.as_slice())));
+        |call: &Call<'_>| call.wait(call.services.ckan.action(&text(name), Bytes::copy_from_slice(body.as_slice())));
     // SAFETY: as in `log_line`.
     answered(unsafe { on_call(context, act) })
 }
@@ -266,7 +273,7 @@ unsafe extern "C" fn ckan_get(
     name: RStr<'_>,
     query: RSlice<'_, u8>,
 ) -> RResult<RVec<u8>, Reply> {
-    let get = |call: &Call<'_>| call.wait(call.services.ckan.get(name.as_str(), query.as_slice()));
+    let get = |call: &Call<'_>| call.wait(call.services.ckan.get(&text(name), query.as_slice()));
     // SAFETY: as in `log_line`.
     answered(unsafe { on_call(context, get) })
 }

@@ -36,7 +36,7 @@ fn check(process: &mut WorkerProcess, arguments: &[&str], status: i32, texts: &[
 #[test]
 fn send_puts_every_line_on_the_queue_and_names_a_bad_one() {
     let Some(broker) = Broker::shared() else { return };
-    let mut stage = Stage::bare(broker, "send", "");
+    let mut stage = Stage::bare(broker, "send", "concurrency = 1");
     let good = format!("{}\n\n{}\n", package("p1", "done"), package("p2", "done"));
     fs::write(stage.worker.path("good"), &good).unwrap();
     fs::write(stage.worker.path("bad"), format!("{}\n{{}}\n{}\n", package("p3", "done"), package("p4", "done")))

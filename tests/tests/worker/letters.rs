@@ -96,3 +96,20 @@ fn a_dead_letter_fits_into_a_frame_however_much_was_published_with_it() {
     stage.run_until_empty(&["actor"]);
     assert_eq!(stage.dead().len(), 1);
 }
+
+#[test]
+fn what_is_addressed_to_a_worker_that_does_not_run_here_is_kept_for_it() {
+    let Some(broker) = Broker::shared() else { return };
+    let mut stage = Stage::old(broker, "not-loaded", FAILING);
+    for (id, only) in [("theirs", "elsewhere"), ("ours", "actor")] {
+        let mut headers = FieldTable::default();
+        headers.insert("x-ckan-worker-only".into(), AMQPValue::LongString(only.into()));
+        let properties = BasicProperties::default().with_headers(headers);
+        stage.vhost.publish_as(&stage.site, "Package", &properties, [package(id, "done").to_string()]);
+    }
+    stage.run_until_empty(&["actor"]);
+    let [letter] = &stage.dead()[..] else { panic!("one dead letter\n{}", stage.worker.report()) };
+    assert_eq!(letter.header("x-ckan-worker-reason").as_deref(), Some("worker_not_loaded"));
+    assert_eq!(letter.header("x-ckan-worker-only").as_deref(), Some("elsewhere"));
+    assert_eq!(stage.done_by("actor"), ["ours"]);
+}

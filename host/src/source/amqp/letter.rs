@@ -11,6 +11,9 @@ use crate::delivery::DeadLetter;
 /// How long an error text may be in a header, in bytes.
 const ERROR_BYTES_MAX: usize = 2048;
 
+/// How long a name may be in a header, in bytes; a stranger may have written it.
+const NAME_BYTES_MAX: usize = 255;
+
 /// How many bytes of foreign headers are kept. All headers together must fit into one frame.
 const FOREIGN_BYTES_MAX: usize = 64 * 1024;
 
@@ -24,13 +27,13 @@ pub fn letter_properties(letter: &DeadLetter, original: Option<&Properties>, que
     let mut add = |name: &str, value: AMQPValue| {
         headers.insert(format!("{PREFIX}{name}").into(), value);
     };
-    add("id", text(&letter.delivery.to_string()));
+    add("id", text(truncated(&letter.delivery.to_string(), NAME_BYTES_MAX)));
     add("reason", text(letter.reason.as_str()));
     add("error", text(truncated(&letter.error, ERROR_BYTES_MAX)));
     add("attempt", AMQPValue::LongUInt(letter.attempts));
     add("origin-queue", text(queue));
     if let Some(worker) = &letter.worker {
-        add("only", text(worker));
+        add("only", text(truncated(worker, NAME_BYTES_MAX)));
     }
     let since = letter.taken.duration_since(UNIX_EPOCH).unwrap_or_default();
     add("first-seen", AMQPValue::Timestamp(since.as_secs()));
@@ -113,4 +116,30 @@ fn truncated(text: &str, bytes_max: usize) -> &str {
 
 fn text(text: &str) -> AMQPValue {
     AMQPValue::LongString(LongString::from(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::delivery::{DeadReason, DeliveryId};
+
+    #[test]
+    fn names_that_are_too_long_for_a_frame_are_cut() {
+        let letter = DeadLetter {
+            delivery: DeliveryId::Named("ä".repeat(100_000).into()),
+            worker: Some("x".repeat(100_000).into()),
+            reason: DeadReason::WorkerNotLoaded,
+            error: "e".repeat(100_000),
+            attempts: 0,
+            taken: SystemTime::now(),
+            body: bytes::Bytes::new(),
+            origin: None,
+        };
+        let properties = letter_properties(&letter, None, "queue");
+        let headers = properties.headers().as_ref().unwrap();
+        let bytes: usize = headers.inner().iter().map(|(key, value)| key.as_str().len() + size(value)).sum();
+        assert!(bytes < 4096, "{bytes}");
+    }
 }

@@ -64,10 +64,12 @@ impl AmqpSource {
 impl Source for AmqpSource {
     async fn next(&mut self, _max: usize) -> Result<Vec<Delivery>, SourceError> {
         // The prefetch is the bound: the broker sends no more.
-        match self.batches.recv().await {
-            Some(batch) => batch,
-            None => std::future::pending().await,
-        }
+        self.batches.recv().await.unwrap_or_else(|| {
+            Err(SourceError::Unavailable {
+                address: "the broker".to_owned(),
+                problem: "nobody keeps the session with it any more, which is a bug in the host".to_owned(),
+            })
+        })
     }
 
     fn settle(&mut self, receipts: Vec<Receipt>) {
@@ -107,5 +109,22 @@ impl Source for AmqpSource {
         let _ = closed.await;
         self.publisher.hang_up().await;
         self.tasks.shutdown().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_whose_supervisor_is_gone_says_so_instead_of_waiting_for_ever() {
+        let config = crate::Config::from_map([("ckan.site_id", "portal"), ("amqp.url", "amqp://localhost")]).unwrap();
+        let (_, batches) = mpsc::unbounded_channel();
+        let (commands, _) = mpsc::unbounded_channel();
+        let publisher = Arc::new(AmqpPublisher::for_letters(&[], &config.queue));
+        let mut source = AmqpSource { batches, commands, publisher, tasks: JoinSet::new() };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let error = runtime.block_on(source.next(1)).unwrap_err();
+        assert!(error.to_string().contains("nobody keeps the session"), "{error}");
     }
 }

@@ -110,6 +110,8 @@ struct Session {
     stragglers_max: usize,
     /// Nothing more is consumed.
     is_stopped: bool,
+    /// Why the broker sends no more. It says so once, and maybe while what has arrived is gathered.
+    over: Option<String>,
 }
 
 enum Ended {
@@ -133,7 +135,8 @@ impl Session {
         let (channel, consumer) = consuming.await?;
         let stragglers_max = usize::from(prefetch / 4).max(1);
         let (window, queue) = (Window::new(), settings.name.clone());
-        Ok(Self { number, connection, channel, consumer, window, queue, address, stragglers_max, is_stopped: false })
+        let (is_stopped, over) = (false, None);
+        Ok(Self { number, connection, channel, consumer, window, queue, address, stragglers_max, is_stopped, over })
     }
 
     async fn run(mut self, batches: &Batches, commands: &mut UnboundedReceiver<Command>) -> Ended {
@@ -153,13 +156,20 @@ impl Session {
                 },
                 message = self.consumer.next(), if !self.is_stopped => match message {
                     Some(Ok(message)) => self.hand_over(message, batches).await,
-                    Some(Err(error)) => Err(error),
-                    None => return Ended::Lost("the broker ended it; was the queue deleted?".to_owned()),
+                    end => {
+                        self.ended(end);
+                        Ok(())
+                    }
                 },
                 _ = straggle.tick(), if self.window.stragglers() > 0 => self.acknowledge_stragglers().await,
             };
             if let Err(error) = acted {
                 return Ended::Lost(failure(&self.address, &error).to_string());
+            }
+            if let Some(reason) = self.over.take()
+                && !self.is_stopped
+            {
+                return Ended::Lost(reason);
             }
         }
     }
@@ -178,11 +188,31 @@ impl Session {
     fn take_batch(&mut self, first: Message) -> Vec<Delivery> {
         let mut batch = vec![self.delivery(first)];
         while batch.len() < BATCH_MAX
-            && let Some(Some(Ok(message))) = self.consumer.next().now_or_never()
+            && let Some(message) = self.arrived()
         {
             batch.push(self.delivery(message));
         }
         batch
+    }
+
+    /// Takes a message that has already arrived.
+    fn arrived(&mut self) -> Option<Message> {
+        match self.consumer.next().now_or_never()? {
+            Some(Ok(message)) => Some(message),
+            end => {
+                self.ended(end);
+                None
+            }
+        }
+    }
+
+    /// Notes that the broker sends no more; the first reason is the one to tell.
+    fn ended(&mut self, end: Option<Result<Message, Error>>) {
+        let reason = || match end {
+            Some(Err(error)) => failure(&self.address, &error).to_string(),
+            _ => "the broker ended it; was the queue deleted?".to_owned(),
+        };
+        self.over.get_or_insert_with(reason);
     }
 
     fn delivery(&mut self, message: Message) -> Delivery {
@@ -251,7 +281,7 @@ impl Session {
     }
 
     async fn hand_over_arrived(&mut self, batches: &Batches) -> Result<(), Error> {
-        while let Some(Some(Ok(message))) = self.consumer.next().now_or_never() {
+        while let Some(message) = self.arrived() {
             self.hand_over(message, batches).await?;
         }
         Ok(())
