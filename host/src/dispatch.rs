@@ -130,6 +130,9 @@ impl Dispatcher {
         settings: Settings,
     ) -> Self {
         assert!(!members.is_empty(), "at least one worker takes part");
+        // A program that embeds the host may ask for nothing at all; nothing would ever be done then.
+        let (concurrency, in_hand_max) = (settings.concurrency.max(1), settings.in_hand_max.max(1));
+        let settings = Settings { concurrency, in_hand_max, ..settings };
         let board = Arc::new(Board::new());
         let pool = Pool::new(
             Arc::clone(&members),

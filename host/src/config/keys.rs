@@ -52,7 +52,7 @@ pub const HOST: &[Key] = &[
     key(
         "ckan.site_id",
         &["site_id"],
-        Text { chars_max: 127 },
+        Text { bytes_max: 127 },
         Fixed("default"),
         "The portal's site id. It names the exchange that CKAN publishes to. A broker needs it, the embedded queue does not.",
     ),
@@ -80,7 +80,7 @@ pub const HOST: &[Key] = &[
     key(
         "ckan.apitoken_header_name",
         &["apitoken_header_name"],
-        Text { chars_max: 127 },
+        Text { bytes_max: 127 },
         Fixed("Authorization"),
         "The header that carries the token, as in CKAN's own setting apitoken_header_name.",
     ),
@@ -121,14 +121,14 @@ pub const HOST: &[Key] = &[
     key(
         "queue.name",
         &["queue"],
-        Text { chars_max: 200 },
+        Text { bytes_max: 200 },
         Computed("default.workerchain"),
         "The queue that is consumed; when not set, the site id and `.workerchain`.",
     ),
     key(
         "queue.routing_key",
         &["routing_key"],
-        Text { chars_max: 255 },
+        Text { bytes_max: 255 },
         Fixed("*"),
         "Which notifications the queue receives: the class of what changed, as in Package or Resource, or * for all.",
     ),
@@ -220,13 +220,13 @@ pub const HOST: &[Key] = &[
     key(
         "fetch.user_agent",
         &[],
-        Text { chars_max: 255 },
+        Text { bytes_max: 255 },
         Fixed(USER_AGENT),
         "What servers are told about who downloads from them.",
     ),
 ];
 
-const HOSTNAME: Kind = Text { chars_max: 255 };
+const HOSTNAME: Kind = Text { bytes_max: 255 };
 const OLD_PART: Preset = Old("amqp.url");
 
 /// The host's own settings in a section `[worker:NAME]`; all others there are the plugin's.

@@ -32,10 +32,10 @@ impl<'a> Reader<'a> {
 
     /// One line of text.
     pub fn text(&mut self, name: &str) -> Option<String> {
-        let Kind::Text { chars_max } = kind(name)? else { return None };
+        let Kind::Text { bytes_max } = kind(name)? else { return None };
         self.parsed(name, |text| {
-            let fits = text.chars().count() <= chars_max && !text.contains(char::is_control);
-            fits.then(|| text.to_owned()).ok_or_else(|| format!("expected one line of at most {chars_max} characters"))
+            let fits = text.len() <= bytes_max && !text.contains(char::is_control);
+            fits.then(|| text.to_owned()).ok_or_else(|| format!("expected one line of at most {bytes_max} bytes"))
         })
     }
 

@@ -11,7 +11,7 @@ pub enum Kind {
     /// One line of text of limited length.
     Text {
         /// The most characters.
-        chars_max: usize,
+        bytes_max: usize,
     },
     /// A text that is shown to nobody.
     Secret,

@@ -136,6 +136,8 @@ impl<'a> Call<'a> {
         let request: FetchRequest<'_> = serde_json::from_slice(request)
             .map_err(|error| Failure::permanent("fetch.request", format!("not a request to fetch: {error}")))?;
         let services = self.services;
+        // Something may sweep what looks old in the system's temporary folder; if this fails, fetching says so.
+        let _ = std::fs::create_dir_all(&services.fetched_dir);
         let fetched = self.wait(services.fetcher.fetch(&request.url, request.bytes_max, &services.fetched_dir))?;
         self.fetched.lock().unwrap_or_else(PoisonError::into_inner).push(fetched.path.clone());
         let answer = serde_json::to_vec(&fetched)

@@ -32,7 +32,7 @@ pub trait Source: Send {
     fn release(&mut self, receipts: Vec<Receipt>);
 
     /// Takes nothing more off the queue; what has arrived and was not handed out goes back. `next` is not called again.
-    fn stop(&mut self) {}
+    fn stop(&mut self);
 
     /// How many messages wait in the queue, or were handed out by this source and are not yet settled.
     ///

@@ -5,7 +5,7 @@ use std::time::UNIX_EPOCH;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, LongString};
 
-use super::publisher::{PREFIX, Properties};
+use super::properties::{PREFIX, Properties};
 use crate::delivery::DeadLetter;
 
 /// How long an error text may be in a header, in bytes.

@@ -5,6 +5,7 @@
 
 mod connection;
 mod letter;
+mod properties;
 mod publisher;
 mod session;
 mod topology;

@@ -1,25 +1,21 @@
 //! Publishes with confirms, on a connection of its own: dead letters, and what `worker send` puts on the queue.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::types::{AMQPValue, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, Error};
 use tokio::sync::Mutex;
 
 use super::connection::{CLOSE_MAX, connect, failure, set_up};
 use super::letter::letter_properties;
+use super::properties::Properties;
 use super::topology::{dead_queue, ensure, ensure_dead_queue};
-use crate::delivery::{DeadLetter, Origin};
+use crate::delivery::DeadLetter;
 use crate::source::{AmqpAddress, Letters, Message, Publisher, Settings, SourceError};
 
 /// How long the broker may take to confirm.
 const CONFIRM_MAX: Duration = Duration::from_secs(30);
-
-/// What all headers of ours begin with.
-pub(super) const PREFIX: &str = "x-ckan-worker-";
 
 /// Publishes with confirms; connects when there is something to publish.
 pub struct AmqpPublisher {
@@ -34,6 +30,8 @@ pub struct AmqpPublisher {
 struct Line {
     connection: Connection,
     channel: Channel,
+    /// Counts the connections that were made.
+    number: u64,
 }
 
 impl AmqpPublisher {
@@ -51,22 +49,22 @@ impl AmqpPublisher {
     /// Ends the connection, if there is one; the next message makes another.
     pub async fn hang_up(&self) {
         if let Some(line) = self.line.lock().await.take() {
-            // Everything was confirmed or is tried again; a broker that does not answer is not waited for.
-            let _ = tokio::time::timeout(CLOSE_MAX, line.connection.close(200, "done".into())).await;
+            close(&line.connection).await;
         }
     }
 
-    async fn channel(&self) -> Result<Channel, SourceError> {
+    async fn channel(&self) -> Result<(Channel, u64), SourceError> {
         let mut line = self.line.lock().await;
         if let Some(line) = &*line
             && line.channel.status().connected()
         {
-            return Ok(line.channel.clone());
+            return Ok((line.channel.clone(), line.number));
         }
         let connection = connect(&self.addresses, "publish").await?;
         let channel = set_up(&self.settings.address.to_string(), self.confirming_channel(&connection)).await?;
-        *line = Some(Line { connection, channel: channel.clone() });
-        Ok(channel)
+        let number = line.as_ref().map_or(0, |line| line.number) + 1;
+        *line = Some(Line { connection, channel: channel.clone(), number });
+        Ok((channel, number))
     }
 
     async fn confirming_channel(&self, connection: &Connection) -> Result<Channel, SourceError> {
@@ -88,7 +86,7 @@ impl AmqpPublisher {
         body: &[u8],
         properties: BasicProperties,
     ) -> Result<(), SourceError> {
-        let channel = self.channel().await?;
+        let (channel, number) = self.channel().await?;
         let confirmed = async {
             // Mandatory: what no queue takes must come back instead of being thrown away.
             let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
@@ -103,22 +101,33 @@ impl AmqpPublisher {
             }
             Ok(Ok(Confirmation::Nack(None))) => "the broker did not take it; the queue may be full".to_owned(),
             Ok(Ok(Confirmation::NotRequested)) => "the broker does not confirm".to_owned(),
-            Ok(Err(error)) => return self.lost(&error).await,
+            Ok(Err(error)) => {
+                self.give_up(number).await;
+                return Err(self.failure(&error));
+            }
             Err(_) => format!("not confirmed within {CONFIRM_MAX:?}"),
         };
         // Whatever it was, the next try begins with a fresh connection, which looks at the queues again.
-        self.hang_up().await;
+        self.give_up(number).await;
         Err(SourceError::Unavailable { address: self.settings.address.to_string(), problem })
     }
 
-    async fn lost(&self, error: &Error) -> Result<(), SourceError> {
-        self.hang_up().await;
-        Err(self.failure(error))
+    /// Ends a connection that failed, unless another has already taken its place.
+    async fn give_up(&self, number: u64) {
+        let line = self.line.lock().await;
+        if let Some(line) = line.as_ref().filter(|line| line.number == number) {
+            close(&line.connection).await;
+        }
     }
 
     fn failure(&self, error: &Error) -> SourceError {
         failure(&self.settings.address.to_string(), error)
     }
+}
+
+/// Everything was confirmed or is tried again; a broker that does not answer is not waited for.
+async fn close(connection: &Connection) {
+    let _ = tokio::time::timeout(CLOSE_MAX, connection.close(200, "done".into())).await;
 }
 
 #[async_trait]
@@ -144,54 +153,5 @@ impl Publisher for AmqpPublisher {
 
     async fn close(&self) {
         self.hang_up().await;
-    }
-}
-
-/// What a message was published with, kept so that a copy can have it too.
-pub struct Properties {
-    pub(super) exchange: ShortString,
-    pub(super) routing_key: ShortString,
-    pub(super) basic: BasicProperties,
-}
-
-impl Properties {
-    /// Keeps what came with a message.
-    pub fn of(exchange: ShortString, routing_key: ShortString, basic: BasicProperties) -> Self {
-        Self { exchange, routing_key, basic }
-    }
-
-    /// The publisher's name for the message.
-    pub fn message_id(&self) -> Option<&str> {
-        self.text("id").or_else(|| self.basic.message_id().as_ref().map(ShortString::as_str))
-    }
-
-    /// The one worker it is addressed to.
-    pub fn only(&self) -> Option<&str> {
-        self.text("only")
-    }
-
-    /// How often it was tried before.
-    pub fn attempts(&self) -> u32 {
-        match self.header("attempt") {
-            Some(AMQPValue::LongUInt(attempts)) => *attempts,
-            _ => 0,
-        }
-    }
-
-    /// As what everybody but the source sees of it.
-    pub fn into_origin(self) -> Origin {
-        Arc::new(self)
-    }
-
-    fn text(&self, name: &str) -> Option<&str> {
-        match self.header(name)? {
-            AMQPValue::LongString(text) => std::str::from_utf8(text.as_bytes()).ok(),
-            _ => None,
-        }
-    }
-
-    fn header(&self, name: &str) -> Option<&AMQPValue> {
-        let headers = self.basic.headers().as_ref()?;
-        headers.inner().iter().find(|(key, _)| key.as_str().strip_prefix(PREFIX) == Some(name)).map(|(_, value)| value)
     }
 }

@@ -14,7 +14,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::Command;
 use super::connection::{CLOSE_MAX, connect, failure, set_up};
-use super::publisher::Properties;
+use super::properties::Properties;
 use super::topology;
 use super::window::Window;
 use crate::delivery::{Delivery, DeliveryId, Receipt};

@@ -24,6 +24,9 @@ pub use file::StoredLetter;
 /// How often an empty queue is looked at again.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
+/// How long to wait when the file cannot be used just now.
+const AGAIN_AFTER: Duration = Duration::from_secs(2);
+
 /// How often leases are renewed.
 const RENEW_EVERY: Duration = Duration::from_secs(20);
 
@@ -39,6 +42,7 @@ pub struct SqliteSource {
 /// What the thread that owns the file is told.
 enum Order {
     Claim(usize),
+    Stop,
     Settle(Vec<Receipt>),
     Release(Vec<Receipt>),
     Depth(oneshot::Sender<Result<u64, SourceError>>),
@@ -78,7 +82,7 @@ impl Source for SqliteSource {
         // If this future is dropped, the claim's answer waits for the next call.
         let batch = self.batches.recv().await;
         self.is_claiming = false;
-        batch.unwrap_or_else(|| Err(SourceError::Unusable("the queue's thread has ended".to_owned())))
+        batch.unwrap_or_else(|| Err(thread_ended()))
     }
 
     fn settle(&mut self, receipts: Vec<Receipt>) {
@@ -87,6 +91,13 @@ impl Source for SqliteSource {
 
     fn release(&mut self, receipts: Vec<Receipt>) {
         let _ = self.orders.send(Order::Release(receipts));
+    }
+
+    fn stop(&mut self) {
+        let _ = self.orders.send(Order::Stop);
+        while let Ok(batch) = self.batches.try_recv() {
+            self.release(batch.unwrap_or_default().into_iter().map(|delivery| delivery.receipt).collect());
+        }
     }
 
     async fn depth(&mut self) -> Result<u64, SourceError> {
@@ -179,21 +190,24 @@ pub fn purge(path: &Path, settings: &Settings) -> Result<u64, SourceError> {
     QueueFile::open(path, &settings.name, &settings.routing_key)?.purge()
 }
 
+fn thread_ended() -> SourceError {
+    SourceError::Unavailable { address: "the queue".to_owned(), problem: "its thread has ended".to_owned() }
+}
+
 async fn ask<T>(
     orders: &Sender<Order>,
     order: impl FnOnce(oneshot::Sender<Result<T, SourceError>>) -> Order,
 ) -> Result<T, SourceError> {
-    let gone = || SourceError::Unusable("the queue's thread has ended".to_owned());
     let (answer, answered) = oneshot::channel();
-    orders.send(order(answer)).map_err(|_| gone())?;
-    answered.await.map_err(|_| gone())?
+    orders.send(order(answer)).map_err(|_| thread_ended())?;
+    answered.await.map_err(|_| thread_ended())?
 }
 
 /// The life of the thread that owns the file: does what it is told, and looks for messages while a claim is open.
 fn keep_file(mut file: QueueFile, inbox: &Receiver<Order>, batches: &Batches) {
     let mut claim = None;
     let mut ended = Ended::default();
-    let mut renewed = Instant::now();
+    let (mut renewed, mut again) = (Instant::now(), Instant::now());
     loop {
         let mut goes_on = true;
         match inbox.recv_timeout(LOOK_EVERY) {
@@ -205,9 +219,13 @@ fn keep_file(mut file: QueueFile, inbox: &Receiver<Order>, batches: &Batches) {
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => goes_on = false,
         }
+        if again > Instant::now() && goes_on {
+            continue;
+        }
         if let Err(error) = ended.write(&mut file) {
             // What is done would come again if this were forgotten, so it is kept and tried again.
-            tracing::error!("the queue could not be written: {error}");
+            tracing::error!("the queue could not be written, trying again in {AGAIN_AFTER:?}: {error}");
+            again = Instant::now() + AGAIN_AFTER;
         }
         if !goes_on {
             break;
@@ -215,6 +233,10 @@ fn keep_file(mut file: QueueFile, inbox: &Receiver<Order>, batches: &Batches) {
         if let Some(max) = claim {
             match file.claim(max) {
                 Ok(batch) if batch.is_empty() => {}
+                Err(error @ SourceError::Unavailable { .. }) => {
+                    tracing::warn!("the queue could not be read, trying again in {AGAIN_AFTER:?}: {error}");
+                    again = Instant::now() + AGAIN_AFTER;
+                }
                 batch => {
                     claim = None;
                     let _ = batches.send(batch);
@@ -257,6 +279,7 @@ fn obey(file: &mut QueueFile, orders: Vec<Order>, claim: &mut Option<usize>, end
     for order in orders {
         match order {
             Order::Claim(max) => *claim = Some(max),
+            Order::Stop => *claim = None,
             Order::Settle(receipts) => ended.settled.extend(receipts),
             Order::Release(receipts) => ended.released.extend(receipts),
             Order::Depth(answer) => {
