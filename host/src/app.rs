@@ -196,7 +196,7 @@ impl App {
         for Refused { worker, refusal } in refused {
             tracing::error!(worker, "{refusal}; the other workers run without it");
         }
-        ground.introduce_us()?;
+        ground.introduce_us(&stop)?;
         let Ground { runtime, services, give_up, _fetched_dir, .. } = ground;
         let source = {
             // Opening a source starts its tasks.

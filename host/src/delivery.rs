@@ -1,6 +1,7 @@
 //! One message handed to us, the right to settle it, and what is kept of it when it failed for good.
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -36,6 +37,16 @@ pub enum DeliveryId {
     Named(Box<str>),
     /// The session and the number in it.
     Numbered(u64, u64),
+}
+
+impl DeliveryId {
+    /// It as a text, without making one where there is one.
+    pub fn text(&self) -> Cow<'_, str> {
+        match self {
+            Self::Named(id) => Cow::Borrowed(id),
+            Self::Numbered(..) => Cow::Owned(self.to_string()),
+        }
+    }
 }
 
 impl fmt::Display for DeliveryId {

@@ -282,7 +282,10 @@ impl Dispatcher {
 
     fn letter_ended(&mut self, kept: &Result<(usize, bool), JoinError>) {
         // A task that panicked has not said which letter it had: that delivery stays unsettled and comes back.
-        let &Ok((ticket, is_kept)) = kept else { return };
+        let &Ok((ticket, is_kept)) = kept else {
+            tracing::error!("keeping a dead letter ended with a bug; its notification comes back after a restart");
+            return;
+        };
         let delivery = &mut self.in_hand[ticket];
         delivery.letters -= 1;
         delivery.is_unsettled |= !is_kept;

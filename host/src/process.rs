@@ -84,7 +84,7 @@ fn attempt(job: &Job, member: &Member, number: u32, services: &Services, desk: &
     // Whoever waits for its turn has not begun: its time runs from here.
     let _one_at_a_time = member.serial.as_ref().map(|serial| serial.lock().unwrap_or_else(PoisonError::into_inner));
     let deadline = Instant::now() + member.deadline;
-    let delivery = job.delivery.to_string();
+    let delivery = job.delivery.text();
     let attempt = Attempt {
         notification: &job.notification,
         delivery: &delivery,

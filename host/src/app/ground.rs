@@ -63,11 +63,19 @@ impl Ground {
     ///
     /// # Errors
     /// CKAN does not know the token.
-    pub(super) fn introduce_us(&self) -> Result<(), AppError> {
+    pub(super) fn introduce_us(&self, stop: &watch::Receiver<bool>) -> Result<(), AppError> {
         if !self.services.ckan.is_set() {
             return Ok(());
         }
-        let report = self.runtime.block_on(self.services.ckan.check());
+        let mut stop = stop.clone();
+        let asked = self.runtime.block_on(async {
+            tokio::select! {
+                // Whoever wants us to stop does not wait for a portal that does not answer.
+                Ok(_) = stop.wait_for(|stopping| *stopping) => None,
+                report = self.services.ckan.check() => Some(report),
+            }
+        });
+        let Some(report) = asked else { return Ok(()) };
         match report.failure() {
             None => Ok(()),
             Some(failure) if failure.code == "ckan.not-authorized" => {
