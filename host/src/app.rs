@@ -11,7 +11,7 @@ use ckan_worker_plugin::{Worker, glue};
 use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::catalog::{Catalog, Entry, LoadedLibrary, LoadedWorker, Manifest, Options, Refusal, load, places};
+use crate::catalog::{Catalog, Entry, LoadedLibrary, LoadedWorker, Manifest, Options, Refusal, State, load, places};
 use crate::config::Config;
 use crate::dispatch::{self, DispatchError, Dispatcher, Summary};
 use crate::observe::Observer;
@@ -162,6 +162,23 @@ impl App {
         Ok(self.members(&ground)?.1)
     }
 
+    /// What an operator should know of the plugin files of these workers although they can run: directories that are
+    /// not used, and files that would provide one of them if they could be used.
+    pub fn warnings(&self) -> Vec<String> {
+        let options = Options { allow_insecure_dir: self.config.allow_insecure_plugin_dir };
+        let catalog = Catalog::scan_places(&places(&self.config.plugin_dirs), options);
+        let mut warnings: Vec<String> = catalog.problems().iter().map(ToString::to_string).collect();
+        for wanted in self.workers.iter().filter(|wanted| wanted.linked_in.is_none()) {
+            let Ok(found) = catalog.find(&wanted.name) else { continue };
+            let passed_over = catalog.entries().iter().filter(|entry| entry.name() == wanted.name);
+            let passed_over =
+                passed_over.filter_map(Entry::refusal).filter(|refusal| refusal.state() != State::Duplicate);
+            warnings
+                .extend(passed_over.map(|refusal| format!("{refusal}; {} is used instead", found.path().display())));
+        }
+        warnings
+    }
+
     /// Asks CKAN whether it answers, and whom it takes us for.
     ///
     /// # Errors
@@ -192,6 +209,9 @@ impl App {
         let (members, refused) = self.members(&ground)?;
         if members.is_empty() || refused.iter().any(|refused| self.is_required(&refused.worker)) {
             return Err(AppError::Refused(refused));
+        }
+        for warning in self.warnings() {
+            tracing::warn!("{warning}");
         }
         for Refused { worker, refusal } in refused {
             tracing::error!(worker, "{refusal}; the other workers run without it");

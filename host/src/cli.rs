@@ -231,11 +231,11 @@ Exit status:
   1    the command worked, but something it looked at failed
   2    the command line was wrong
   65   an input file has bad data
-  69   RabbitMQ or CKAN did not answer
+  69   RabbitMQ, CKAN or the system did not give what is needed
   70   a bug in worker itself (please report it)
   77   CKAN or RabbitMQ refused the credentials
   78   the configuration or a plugin is wrong; restarting will not help
-  130  stopped before the work in hand was finished";
+  130  stopped by Ctrl-C before the work in hand was finished";
 
 /// Reads the configuration as the program `worker` does: the command line, the environment and files. Prints help or a
 /// usage error and ends the process if the command line says so.
@@ -268,12 +268,27 @@ impl Cli {
             Some(command) => Some(command.name()),
             None => self.workers.iter().map(String::as_str).find(|worker| is_command(worker)).filter(|_| !separated),
         };
+        if let Some(coming) =
+            self.workers.iter().find(|worker| COMING.contains(&worker.as_str())).filter(|_| !separated)
+        {
+            return Some(format!(
+                "{coming:?} is the name of a command that this version does not have\n\n  to run a worker of that name: \
+                 worker -- {coming}"
+            ));
+        }
         let worker = self.workers.iter().find(|worker| Some(worker.as_str()) != command);
         if let (Some(command), Some(worker)) = (command, worker) {
             return Some(format!(
                 "{worker:?} is taken for a worker and {command:?} for a command: either workers run or a command \
                  does\n\n  to run the command:           worker {command} …\n  to run a worker of that name: worker -- \
                  {worker} {command}",
+            ));
+        }
+        if let Some(twice) = (1..self.workers.len()).find(|&index| self.workers[..index].contains(&self.workers[index]))
+        {
+            return Some(format!(
+                "worker {:?} is named twice; each runs once on every notification",
+                self.workers[twice]
             ));
         }
         let command = self.command.as_ref()?.name();
@@ -321,6 +336,24 @@ impl Command {
         }
     }
 }
+
+/// Commands that later versions have: workers should not be called like them.
+const COMING: [&str; 14] = [
+    "backfill",
+    "completions",
+    "config",
+    "dead",
+    "dev",
+    "history",
+    "init",
+    "pause",
+    "queue",
+    "resume",
+    "status",
+    "tap",
+    "top",
+    "topology",
+];
 
 /// Whether `name` is a command, and so no good name for a worker.
 pub fn is_command(name: &str) -> bool {

@@ -14,7 +14,7 @@ pub enum Exit {
     Usage = 2,
     /// An input file has bad data.
     BadData = 65,
-    /// RabbitMQ or CKAN did not answer.
+    /// RabbitMQ, CKAN or the system did not give what is needed.
     Unavailable = 69,
     /// A bug in the worker itself.
     Internal = 70,
@@ -22,7 +22,7 @@ pub enum Exit {
     Refused = 77,
     /// The configuration or a plugin is wrong; restarting will not help.
     Config = 78,
-    /// Stopped before the work in hand was finished.
+    /// Stopped by Ctrl-C before the work in hand was finished.
     Interrupted = 130,
 }
 

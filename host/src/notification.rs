@@ -66,6 +66,10 @@ pub fn parse(body: &Bytes, bytes_max: usize) -> Result<Notification, Malformed> 
     if body.len() > bytes_max {
         return Err(Malformed::TooLarge { bytes: body.len(), bytes_max });
     }
+    // An array of three would do for serde, too.
+    if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
+        return Err(Malformed::Shape(beginning(body)));
+    }
     let envelope: Envelope<'_> = serde_json::from_slice(body).map_err(|error| Malformed::Shape(error.to_string()))?;
     let payload = envelope.payload.get();
     if !payload.starts_with('{') {
@@ -84,6 +88,13 @@ pub fn parse(body: &Bytes, bytes_max: usize) -> Result<Notification, Malformed> 
         package_id: ids.package.as_ref().map(|id| Text::of(id, body)),
         body: body.clone(),
     })
+}
+
+/// What a body that is no JSON object begins with, for people.
+fn beginning(body: &[u8]) -> String {
+    let shown: Vec<u8> = body.iter().take(20).copied().collect();
+    let more = if shown.len() < body.len() { "…" } else { "" };
+    format!("{:?}{more}", String::from_utf8_lossy(&shown))
 }
 
 impl Notification {
@@ -230,10 +241,12 @@ mod tests {
     #[test]
     fn what_is_not_of_the_published_shape_is_refused() {
         refused(b"", "empty");
-        refused(b"not json", "expected ident");
-        refused(b"[]", "invalid length 0");
-        refused(b"null", "invalid type: null");
-        refused(b"7", "invalid type: integer");
+        refused(b"not json", "got: \"not json\"");
+        refused(b"[]", "got: \"[]\"");
+        refused(br#"["Package","new",{"id":"p1"}]"#, "got: \"[");
+        refused(br#"{"routing_key":"Package""#, "EOF while parsing");
+        refused(b"null", "got: \"null\"");
+        refused(b"7", "got: \"7\"");
         refused(br#"{"routing_key":"Package","operation":"new"}"#, "missing field `payload`");
         refused(br#"{"routing_key":7,"operation":"new","payload":{}}"#, "invalid type: integer `7`");
         refused(br#"{"routing_key":"Package","operation":"new","payload":[]}"#, "a payload that is not an object");
@@ -241,7 +254,8 @@ mod tests {
         refused(br#"{"routing_key":"P","operation":"n","operation":"n","payload":{}}"#, "duplicate field");
         refused(b"{\"routing_key\":\"P\xff\",\"operation\":\"n\",\"payload\":{}}", "invalid unicode");
         refused(b"{\"routing_key\":\"P\",\"operation\":\"n\",\"payload\":{\"a\":\"\xff\"}}", "invalid unicode");
-        refused(b"\xef\xbb\xbf{}", "expected value");
+        refused(b"\xef\xbb\xbf{}", "{}");
+        refused(b"   ", "got: \"   \"");
         refused(&vec![b' '; BYTES_MAX + 1], "more than `body_bytes_max`");
     }
 

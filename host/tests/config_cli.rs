@@ -93,6 +93,19 @@ fn a_mixture_of_workers_and_a_command_is_refused() {
 }
 
 #[test]
+fn a_worker_is_named_once_and_not_like_a_command_to_come() {
+    assert_eq!(
+        asks("worker echo archive echo"),
+        r#"error: worker "echo" is named twice; each runs once on every notification"#
+    );
+    assert_eq!(
+        asks("worker archive status"),
+        r#"error: "status" is the name of a command that this version does not have"#
+    );
+    assert_eq!(asks("worker -- status"), r#"workers ["status"]"#);
+}
+
+#[test]
 fn a_worker_that_is_called_like_a_command_runs_behind_two_dashes() {
     assert_eq!(asks("worker -- check"), r#"workers ["check"]"#);
     assert_eq!(asks("worker -- archive check"), r#"workers ["archive", "check"]"#);

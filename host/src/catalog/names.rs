@@ -13,7 +13,7 @@ use super::scan::Entry;
 /// - In `deps/` the newest file wins: cargo leaves stale ones there.
 /// - Two files within one kind of directory are an error that names both, for that name only.
 ///
-/// A file that others may change takes no part: it could take any name.
+/// What cannot be used for a reason of its own takes no part: it is no choice, and its reason is worth more.
 pub(super) fn settle(entries: &mut Vec<Entry>) {
     let mut seen = Vec::new();
     entries.retain(|entry| {
@@ -23,7 +23,7 @@ pub(super) fn settle(entries: &mut Vec<Entry>) {
     });
     let mut by_name: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (index, entry) in entries.iter().enumerate() {
-        if entry.manifest.is_some() && entry.state() != State::Refused {
+        if entry.manifest.is_some() && entry.state() == State::Usable {
             by_name.entry(entry.name.clone()).or_default().push(index);
         }
     }
@@ -104,6 +104,15 @@ mod tests {
         let lines: Vec<String> =
             entries.iter().map(|entry| format!("{} {}", entry.path.display(), entry.state().as_str())).collect();
         assert_eq!(lines.join(", "), expected);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_used_keeps_its_own_reason_and_no_other_file_from_being_used() {
+        let mut entries = vec![entry("/a/geo.so", Rank::Given, 1), entry("/b/geo.so", Rank::Given, 2)];
+        let (theirs, ours) = ("aarch64".to_owned(), "x86_64".to_owned());
+        entries[0].refusal = Some(Refusal::OtherTarget { path: entries[0].path.clone(), theirs, ours });
+        settle(&mut entries);
+        assert_eq!((entries[0].state(), entries[1].state()), (State::Incompatible, State::Usable));
     }
 
     #[test]

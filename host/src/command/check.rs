@@ -45,7 +45,14 @@ struct Checked {
 
 impl Checked {
     fn look_at(&mut self, config: &Config, offline: bool, workers: &[String]) {
+        // Without names, whatever has a section of its own is meant.
+        let named: Vec<String> =
+            if workers.is_empty() { config.workers.keys().cloned().collect() } else { workers.to_vec() };
+        let workers = &named[..];
         let app = workers.iter().fold(App::new(config.clone()), App::worker);
+        for warning in app.warnings() {
+            self.findings.push(Finding::warning("plugin::passed-over", warning));
+        }
         if !workers.is_empty() {
             self.workers(&app, config, workers);
         }
@@ -87,7 +94,7 @@ impl Checked {
     fn queue(&mut self, app: &App, config: &Config) {
         let (name, address) = (&config.queue.name, &config.queue.address);
         match app.check_queue() {
-            Ok(Some(waiting)) => self.facts.push(format!("queue {name} at {address}: {waiting} messages wait")),
+            Ok(Some(waiting)) => self.facts.push(format!("queue {name} at {address}: waiting messages: {waiting}")),
             Ok(None) if config.queue.create => {
                 self.facts.push(format!("queue {name} at {address}: not there yet, will be made"));
             }
@@ -96,12 +103,14 @@ impl Checked {
                     .about("queue.create")
                     .help("create it, or switch queue.create on"),
             ),
+            Err(AppError::Source(error @ SourceError::Refused { .. })) => {
+                self.service_trouble(Finding::error("queue::refused", error.to_string()), Exit::Refused);
+            }
+            Err(AppError::Source(error @ SourceError::Unusable(_))) => {
+                self.findings.push(Finding::error("queue::unusable", error.to_string()));
+            }
             Err(error) => {
-                let exit = match &error {
-                    AppError::Source(SourceError::Refused { .. }) => Exit::Refused,
-                    _ => Exit::Unavailable,
-                };
-                self.service_trouble(Finding::error("queue::unreachable", error.to_string()), exit);
+                self.service_trouble(Finding::error("queue::unreachable", error.to_string()), Exit::Unavailable);
             }
         }
     }
@@ -112,8 +121,11 @@ impl Checked {
             Err(error) => return self.findings.push(Finding::error("ckan::setup", error.to_string())),
         };
         if let Some(failure) = report.failure() {
-            let exit = if failure.code == "ckan.not-authorized" { Exit::Refused } else { Exit::Unavailable };
-            return self.service_trouble(Finding::error("ckan::unreachable", failure.message.clone()), exit);
+            let (code, exit) = match failure.code {
+                "ckan.not-authorized" => ("ckan::refused", Exit::Refused),
+                _ => ("ckan::unreachable", Exit::Unavailable),
+            };
+            return self.service_trouble(Finding::error(code, failure.message.clone()), exit);
         }
         let version = report.portal.ok().and_then(|portal| portal.version);
         let version = version.map_or_else(|| "of a hidden version".to_owned(), |version| version.clone());

@@ -76,7 +76,7 @@ impl Stage {
         if !refused.is_empty() {
             return Err(AppError::Refused(refused).into());
         }
-        let stopping = stop::on_signals();
+        let stopping = stop::on_signals().stopping;
         self.introduce(once).map_err(ShowError::Print)?;
         let publisher = source::open_publisher(&self.config.queue).map_err(ShowError::Queue)?;
         let (mut show, observer) = Show::new(&self.sample.portal, publisher);

@@ -6,6 +6,7 @@ use super::{configured, exit_of, fail, say, stop};
 use crate::app::App;
 use crate::cli::Cli;
 use crate::config::Config;
+use crate::dispatch::Summary;
 use crate::exit::Exit;
 use crate::source;
 
@@ -21,9 +22,6 @@ pub fn run(cli: &Cli) -> Exit {
         Ok(config) => config,
         Err(exit) => return exit,
     };
-    if cli.settings.api_key.is_some() {
-        say("warning: the key given by -k is visible to other users in `ps`; prefer --api-key-file");
-    }
     if config.queue_is_default() {
         say(&format!("no broker is named: using the queue in {}; set amqp.url to name one", config.queue.address));
     }
@@ -33,15 +31,14 @@ pub fn run(cli: &Cli) -> Exit {
         return exit;
     }
     let app = cli.workers.iter().fold(App::new(config), App::worker);
-    match app.until_empty(cli.running.until_empty).run(stop::on_signals()) {
+    let stop = stop::on_signals();
+    match app.until_empty(cli.running.until_empty).run(stop.stopping.clone()) {
         Ok(summary) => {
-            tracing::info!(
-                "stopped: {} settled, {} given back, {} dead letters",
-                summary.settled,
-                summary.released,
-                summary.dead
-            );
-            Exit::Done
+            let Summary { settled, released, dead, left_running } = summary;
+            // What was still running was not settled either, and comes back with what was given back.
+            let released = released + left_running as u64;
+            tracing::info!("stopped: {settled} settled, {released} given back, {dead} dead letters");
+            if left_running > 0 && stop.is_by_hand() { Exit::Interrupted } else { Exit::Done }
         }
         Err(error) => fail(&error),
     }

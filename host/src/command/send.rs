@@ -63,7 +63,7 @@ fn report(file: &Path, sent: usize, config: &Config, outcome: Result<(), SendErr
             Exit::Done
         }
         Err(SendError::Read(error)) => {
-            say(&format!("error: {file}: cannot be read on: {error}; {already}"));
+            say(&format!("error: {file}: could not be read to its end: {error}; {already}"));
             Exit::BadData
         }
         Err(SendError::Line { number, problem }) => {

@@ -31,9 +31,10 @@ impl Dispatcher {
         self.give_back_unstarted();
         // Both waits together take no longer than `drain`: whoever asked us to stop waits no longer either.
         let grace = self.settings.grace.min(self.settings.drain / 5);
-        let drained = tokio::time::timeout(self.settings.drain.saturating_sub(grace), self.wind_up()).await;
+        let to_end = self.settings.drain.saturating_sub(grace);
+        let drained = tokio::time::timeout(to_end, self.wind_up()).await;
         if drained.is_err() {
-            tracing::warn!("work in hand does not end within {:?} and is broken off", self.settings.drain);
+            tracing::warn!("work in hand does not end within {to_end:?} and is broken off");
             self.give_up.send_replace(true);
             let _ = tokio::time::timeout(grace, self.wind_up()).await;
         }

@@ -75,7 +75,7 @@ fn check_says_what_is_well_and_what_is_not() {
     check(&mut stage.worker, &["check", "actor"], 78, &["queue::missing", "does not exist"]);
     stage.vhost.declare_old_topology(&stage.site, &stage.queue);
     stage.publish([package("p1", "done")]);
-    check(&mut stage.worker, &["check", "actor"], 0, &["1 messages wait"]);
+    check(&mut stage.worker, &["check", "actor"], 0, &["waiting messages: 1"]);
     assert_eq!(stage.vhost.ready(&stage.queue), Some(1));
 
     stage.configure(&stage.vhost.url().replace("guest:guest", "guest:wrong"), "");
