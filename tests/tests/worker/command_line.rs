@@ -79,7 +79,7 @@ fn check_says_what_is_well_and_what_is_not() {
     assert_eq!(stage.vhost.ready(&stage.queue), Some(1));
 
     stage.configure(&stage.vhost.url().replace("guest:guest", "guest:wrong"), "");
-    check(&mut stage.worker, &["check", "actor"], 77, &["queue::unreachable", "user, password"]);
+    check(&mut stage.worker, &["check", "actor"], 77, &["queue::refused", "user, password"]);
     check(&mut stage.worker, &["check", "--offline", "actor"], 0, &["ok: worker actor can be made"]);
     stage.configure("amqp://guest:guest@127.0.0.1:1/", "");
     check(&mut stage.worker, &["check", "actor"], 69, &["queue::unreachable", "127.0.0.1:1"]);
