@@ -3,6 +3,7 @@
 mod ground;
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
@@ -159,24 +160,13 @@ impl App {
     /// A service cannot be set up.
     pub fn check(&self) -> Result<Vec<Refused>, AppError> {
         let ground = Ground::lay(self)?;
-        Ok(self.members(&ground)?.1)
+        Ok(self.members(&self.catalog(), &ground)?.1)
     }
 
     /// What an operator should know of the plugin files of these workers although they can run: directories that are
     /// not used, and files that would provide one of them if they could be used.
     pub fn warnings(&self) -> Vec<String> {
-        let options = Options { allow_insecure_dir: self.config.allow_insecure_plugin_dir };
-        let catalog = Catalog::scan_places(&places(&self.config.plugin_dirs), options);
-        let mut warnings: Vec<String> = catalog.problems().iter().map(ToString::to_string).collect();
-        for wanted in self.workers.iter().filter(|wanted| wanted.linked_in.is_none()) {
-            let Ok(found) = catalog.find(&wanted.name) else { continue };
-            let passed_over = catalog.entries().iter().filter(|entry| entry.name() == wanted.name);
-            let passed_over =
-                passed_over.filter_map(Entry::refusal).filter(|refusal| refusal.state() != State::Duplicate);
-            warnings
-                .extend(passed_over.map(|refusal| format!("{refusal}; {} is used instead", found.path().display())));
-        }
-        warnings
+        self.warnings_of(&self.catalog())
     }
 
     /// Asks CKAN whether it answers, and whom it takes us for.
@@ -206,11 +196,12 @@ impl App {
     /// needed.
     pub fn run(self, stop: watch::Receiver<bool>) -> Result<Summary, AppError> {
         let ground = Ground::lay(&self)?;
-        let (members, refused) = self.members(&ground)?;
+        let catalog = self.catalog();
+        let (members, refused) = self.members(&catalog, &ground)?;
         if members.is_empty() || refused.iter().any(|refused| self.is_required(&refused.worker)) {
             return Err(AppError::Refused(refused));
         }
-        for warning in self.warnings() {
+        for warning in self.warnings_of(&catalog) {
             tracing::warn!("{warning}");
         }
         for Refused { worker, refusal } in refused {
@@ -231,20 +222,45 @@ impl App {
         Ok(stopped?)
     }
 
+    fn options(&self) -> Options {
+        Options { allow_insecure_dir: self.config.allow_insecure_plugin_dir }
+    }
+
+    fn catalog(&self) -> Catalog {
+        Catalog::scan_places(&places(&self.config.plugin_dirs), self.options())
+    }
+
+    /// The file that an operator has named for a worker, instead of leaving it to be found.
+    fn path_of(&self, worker: &str) -> Option<&Path> {
+        self.config.workers.get(worker)?.path.as_deref()
+    }
+
+    fn warnings_of(&self, catalog: &Catalog) -> Vec<String> {
+        let mut warnings: Vec<String> = catalog.problems().iter().map(ToString::to_string).collect();
+        let looked_for =
+            self.workers.iter().filter(|wanted| wanted.linked_in.is_none() && self.path_of(&wanted.name).is_none());
+        for wanted in looked_for {
+            let Ok(found) = catalog.find(&wanted.name) else { continue };
+            let passed_over = catalog.entries().iter().filter(|entry| entry.name() == wanted.name);
+            let passed_over =
+                passed_over.filter_map(Entry::refusal).filter(|refusal| refusal.state() != State::Duplicate);
+            warnings
+                .extend(passed_over.map(|refusal| format!("{refusal}; {} is used instead", found.path().display())));
+        }
+        warnings
+    }
+
     fn is_required(&self, worker: &str) -> bool {
         self.config.workers.get(worker).is_some_and(|section| section.required)
     }
 
-    fn members(&self, ground: &Ground) -> Result<(Vec<Member>, Vec<Refused>), AppError> {
+    fn members(&self, catalog: &Catalog, ground: &Ground) -> Result<(Vec<Member>, Vec<Refused>), AppError> {
         if self.workers.is_empty() {
             return Err(AppError::NoWorkers);
         }
-        let options = Options { allow_insecure_dir: self.config.allow_insecure_plugin_dir };
-        let catalog = Catalog::scan_places(&places(&self.config.plugin_dirs), options);
         let (mut members, mut refused) = (Vec::new(), Vec::new());
         for wanted in &self.workers {
-            match self.load(wanted, &catalog, options, ground).and_then(|library| self.create(wanted, &library, ground))
-            {
+            match self.load(wanted, catalog, ground).and_then(|library| self.create(wanted, &library, ground)) {
                 Ok(worker) => members.push(self.member(worker)),
                 Err(refusal) => refused.push(Refused { worker: wanted.name.clone(), refusal }),
             }
@@ -252,19 +268,12 @@ impl App {
         Ok((members, refused))
     }
 
-    fn load(
-        &self,
-        wanted: &Wanted,
-        catalog: &Catalog,
-        options: Options,
-        ground: &Ground,
-    ) -> Result<LoadedLibrary, Refusal> {
+    fn load(&self, wanted: &Wanted, catalog: &Catalog, ground: &Ground) -> Result<LoadedLibrary, Refusal> {
         if let Some(library) = &wanted.linked_in {
             return Ok(library.clone());
         }
-        let path = self.config.workers.get(&wanted.name).and_then(|section| section.path.as_ref());
-        match path {
-            Some(path) => load(&Entry::at(path, options), &ground.copies),
+        match self.path_of(&wanted.name) {
+            Some(path) => load(&Entry::at(path, self.options()), &ground.copies),
             None => load(catalog.find(&wanted.name)?, &ground.copies),
         }
     }

@@ -34,25 +34,20 @@ pub fn execute(member: &Member, attempt: &Attempt<'_>, services: &Services) -> O
 
 fn consume(worker: &LoadedWorker, call: &Call<'_>, attempt: &Attempt<'_>) -> abi::Reply {
     let notification = attempt.notification;
-    let attr = |key: &'static str, value| abi::Attr { key: key.into(), value };
-    let entity_id = notification.entity_id();
-    let package_id = notification.package_id();
-    let attrs = [
-        attr("delivery-id", attempt.delivery.into()),
-        attr("entity-id", entity_id.unwrap_or_default().into()),
-        attr("package-id", package_id.unwrap_or_default().into()),
-    ];
-    // What is missing is left out: the array is ordered so that it stands at the end.
-    let known = match (entity_id, package_id) {
-        (Some(_), Some(_)) => &attrs[..],
-        (Some(_), None) => &attrs[..2],
-        (None, _) => &attrs[..1],
-    };
+    // Whatever is not known is left out; in an array, for this happens for every run.
+    let mut attrs = [abi::Attr { key: "delivery-id".into(), value: attempt.delivery.into() }; 3];
+    let mut known = 1;
+    for (key, value) in [("entity-id", notification.entity_id()), ("package-id", notification.package_id())] {
+        if let Some(value) = value {
+            attrs[known] = abi::Attr { key: key.into(), value: value.into() };
+            known += 1;
+        }
+    }
     let delivery = abi::Delivery {
         routing_key: notification.routing_key().into(),
         operation: notification.operation().into(),
         payload: notification.payload().into(),
-        attrs: known.into(),
+        attrs: attrs[..known].into(),
         attempt: attempt.number,
         flags: if attempt.redelivered { abi::Delivery::REDELIVERED } else { 0 },
     };

@@ -31,6 +31,35 @@ fn workers_run_in_the_order_they_were_named() {
 }
 
 #[test]
+fn a_worker_is_told_each_id_that_the_payload_has() {
+    struct Ids;
+    impl Worker for Ids {
+        type Config = NoSettings;
+
+        fn create(_: NoSettings, _: &Host<'_>) -> Result<Self> {
+            Ok(Self)
+        }
+
+        fn consume(&self, notification: &Notification<'_>, _: &Host<'_>) -> Result<Outcome> {
+            let ids = (notification.entity_id().ok(), notification.package_id().ok());
+            Err(Error::permanent(format!("{ids:?}")))
+        }
+    }
+    let workshop = Workshop::new(&[("concurrency", "1")]);
+    let payloads = [r#"{"id":"r1","package_id":"p1"}"#, r#"{"package_id":"p1"}"#, r#"{"id":"r1"}"#, "{}"];
+    workshop.publish(
+        payloads.map(|payload| format!(r#"{{"routing_key":"Resource","operation":"new","payload":{payload}}}"#)),
+    );
+    until_empty(workshop.app().linked_in::<Ids>("ids")).unwrap();
+    let mut seen: Vec<String> = workshop.letters().into_iter().map(|letter| letter.error).collect();
+    seen.sort();
+    assert_eq!(
+        seen,
+        [r#"(None, None)"#, r#"(None, Some("p1"))"#, r#"(Some("r1"), None)"#, r#"(Some("r1"), Some("p1"))"#]
+    );
+}
+
+#[test]
 fn a_panic_in_a_worker_is_kept_and_the_next_worker_goes_on() {
     let workshop = Workshop::new(&[("attempts", "2")]);
     let body = doing("p1", &[("first", "panic"), ("second", "done")]);
