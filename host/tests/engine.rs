@@ -53,10 +53,7 @@ fn a_worker_is_told_each_id_that_the_payload_has() {
     until_empty(workshop.app().linked_in::<Ids>("ids")).unwrap();
     let mut seen: Vec<String> = workshop.letters().into_iter().map(|letter| letter.error).collect();
     seen.sort();
-    assert_eq!(
-        seen,
-        [r#"(None, None)"#, r#"(None, Some("p1"))"#, r#"(Some("r1"), None)"#, r#"(Some("r1"), Some("p1"))"#]
-    );
+    assert_eq!(seen, ["(None, None)", r#"(None, Some("p1"))"#, r#"(Some("r1"), None)"#, r#"(Some("r1"), Some("p1"))"#]);
 }
 
 #[test]
