@@ -4,7 +4,7 @@ use std::any::Any;
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
@@ -15,10 +15,8 @@ pub struct Delivery {
     pub id: DeliveryId,
     /// The message, byte for byte as it was published.
     pub body: Bytes,
-    /// How often it was tried before; 0 for a fresh one.
-    pub attempts_before: u32,
-    /// The one worker it is addressed to; `None` for all.
-    pub only: Option<Box<str>>,
+    /// What became of it before; `None` for a fresh one, which is for all workers.
+    pub past: Option<Box<Past>>,
     /// Whether it may have been delivered before.
     pub redelivered: bool,
     /// The right to settle it.
@@ -67,25 +65,61 @@ pub struct Receipt {
     pub(crate) tag: u64,
 }
 
-/// What is kept of a notification that failed for good, for one worker.
+/// What became of a notification before, for the one worker that this copy of it is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Past {
+    /// The one worker it is for.
+    pub worker: Box<str>,
+    /// How often that worker has tried it; 0 if nobody has, or if somebody gave it a fresh start.
+    pub attempts: u32,
+    /// How often it was sent on for that worker: to wait, or as a dead letter. Never begins anew, so that of two copies
+    /// the later one is known.
+    pub hops: u32,
+    /// When the first of these copies, or its original, was taken.
+    pub first_seen: SystemTime,
+    /// Since when it only waits, without being tried: for CKAN, or for its worker; `None` after a real try.
+    pub held_since: Option<SystemTime>,
+}
+
+impl Past {
+    /// Of a message that somebody addressed to one worker, and that nobody has tried.
+    pub fn none(worker: impl Into<Box<str>>, now: SystemTime) -> Self {
+        Self { worker: worker.into(), attempts: 0, hops: 0, first_seen: now, held_since: None }
+    }
+}
+
+/// What is sent on of a notification, for one worker alone, before its delivery is settled.
 #[derive(Debug, Clone)]
-pub struct DeadLetter {
+pub struct Letter {
     /// The delivery it was.
     pub delivery: DeliveryId,
-    /// The worker that gave up on it; `None` if none could even start, as with a malformed body.
+    /// The worker it is for; `None` if none could even start, as with a malformed body.
     pub worker: Option<Box<str>>,
-    /// Why it is dead.
-    pub reason: DeadReason,
+    /// Whether it comes again.
+    pub fate: Fate,
     /// The last error, for people.
     pub error: String,
     /// How often it was tried.
     pub attempts: u32,
-    /// When it was taken.
-    pub taken: SystemTime,
+    /// How often it was sent on, this time included.
+    pub hops: u32,
+    /// When the notification was first taken.
+    pub first_seen: SystemTime,
+    /// Since when it only waits, without being tried.
+    pub held_since: Option<SystemTime>,
     /// The message, byte for byte as it was published.
     pub body: Bytes,
     /// What its source knows beside the body.
     pub origin: Option<Origin>,
+}
+
+/// What becomes of a letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It comes again after this time.
+    Retry(Duration),
+    /// It is kept as a dead letter, for this reason.
+    Dead(DeadReason),
 }
 
 /// Why a notification is dead.
@@ -101,6 +135,8 @@ pub enum DeadReason {
     Panicked,
     /// The worker outlived its deadline, at the last attempt too.
     TimedOut,
+    /// The process died while the worker had it, as often as is allowed.
+    Crashed,
     /// It is addressed to a worker that does not run here.
     WorkerNotLoaded,
 }
@@ -114,6 +150,7 @@ impl DeadReason {
             Self::AttemptsExhausted => "attempts_exhausted",
             Self::Panicked => "panicked",
             Self::TimedOut => "timed_out",
+            Self::Crashed => "crashed",
             Self::WorkerNotLoaded => "worker_not_loaded",
         }
     }

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::MissedTickBehavior;
 
-use crate::delivery::{DeadLetter, DeadReason, Receipt};
+use crate::delivery::{DeadReason, Letter, Receipt};
 use crate::desk::Board;
 use crate::lanes::Lanes;
 use crate::pool::{Overdue, Pool};
@@ -265,7 +265,7 @@ impl Dispatcher {
     }
 
     /// Keeps a dead letter, however often that has to be tried; the delivery is not settled before.
-    fn keep(&mut self, ticket: usize, letter: DeadLetter) {
+    fn keep(&mut self, ticket: usize, letter: Letter) {
         self.in_hand[ticket].letters += 1;
         let (letters, mut give_up) = (Arc::clone(&self.letters), self.give_up.subscribe());
         self.keeping.spawn(async move {

@@ -28,8 +28,9 @@ pub mod source;
 pub mod services;
 pub mod catalog;
 
-// What is told.
+// What is remembered and told.
 pub mod observe;
+pub mod journal;
 
 // Decisions: no clock, no I/O.
 pub mod retry;
@@ -39,6 +40,7 @@ pub mod notification;
 pub mod delivery;
 pub mod diagnostic;
 pub mod exit;
+pub mod seed;
 
 pub use app::App;
 pub use cli::configure;

@@ -63,8 +63,8 @@ pub struct Ended<'a> {
 /// Runs one worker on one notification, as often as is allowed.
 fn run<'a>(task: &Task, job: &Job, member: &'a Member, services: &Services, desk: &Desk) -> Ended<'a> {
     let started = Instant::now();
-    let mut attempts = job.attempts_before;
-    let (outcome, disposition) = match member.declines(&job.notification, job.only.as_deref()) {
+    let mut attempts = job.past.as_ref().map_or(0, |past| past.attempts);
+    let (outcome, disposition) = match member.declines(&job.notification, job.past.as_ref().map(|past| &*past.worker)) {
         Some(reason) => (Outcome::Skipped(reason), Disposition::Ended),
         None => loop {
             attempts += 1;

@@ -1,8 +1,63 @@
 //! Decides what becomes of a run.
 
 use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
 
 use crate::delivery::DeadReason;
+
+/// How long something may only wait, without being tried: for CKAN, or for a worker that does not run here.
+pub const HELD_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// The waits between tries, shortest first; each is a rung of the retry ladder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ladder(Arc<[Duration]>);
+
+impl Ladder {
+    /// A ladder with these rungs, sorted, without equals. `None` if there are none.
+    pub fn new(rungs: impl IntoIterator<Item = Duration>) -> Option<Self> {
+        let mut rungs: Vec<Duration> = rungs.into_iter().filter(|rung| !rung.is_zero()).collect();
+        rungs.sort_unstable();
+        rungs.dedup();
+        (!rungs.is_empty()).then(|| Self(rungs.into()))
+    }
+
+    /// The rungs, shortest first.
+    pub fn rungs(&self) -> &[Duration] {
+        &self.0
+    }
+
+    /// The wait after attempt number `attempt`, from 1; the last rung is used again and again.
+    pub fn after(&self, attempt: u32) -> Duration {
+        let index = usize::try_from(attempt.saturating_sub(1)).unwrap_or(usize::MAX);
+        self.0[index.min(self.0.len() - 1)]
+    }
+
+    /// The rung for a wait of `delay`: the shortest that is long enough, or the longest there is.
+    pub fn rung(&self, delay: Duration) -> Duration {
+        let enough = self.0.iter().find(|rung| **rung >= delay);
+        enough.copied().unwrap_or_else(|| self.0[self.0.len() - 1])
+    }
+}
+
+impl Default for Ladder {
+    /// 10 s, 30 s, 2 min, 10 min, 30 min, 2 h, 6 h, 12 h: about 20.7 hours in all.
+    fn default() -> Self {
+        const RUNGS: [u64; 8] = [10, 30, 120, 600, 1800, 7200, 6 * 3600, 12 * 3600];
+        Self(RUNGS.into_iter().map(Duration::from_secs).collect())
+    }
+}
+
+/// A rung's length as it stands in the name of its queue: `10s`, `2m`, `12h`, or `250ms`.
+pub fn rung_name(rung: Duration) -> String {
+    let ms = rung.as_millis();
+    match ms {
+        _ if ms % 3_600_000 == 0 => format!("{}h", ms / 3_600_000),
+        _ if ms % 60_000 == 0 => format!("{}m", ms / 60_000),
+        _ if ms % 1000 == 0 => format!("{}s", ms / 1000),
+        _ => format!("{ms}ms"),
+    }
+}
 
 /// How one attempt at a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::SystemTime;
 
-use crate::delivery::{DeadLetter, DeadReason, DeliveryId, Origin};
+use crate::delivery::{DeadReason, DeliveryId, Fate, Letter, Origin, Past};
 use crate::notification::Notification;
 
 /// A notification on its way through the workers.
@@ -15,10 +15,8 @@ pub struct Job {
     pub notification: Notification,
     /// The delivery's name.
     pub delivery: DeliveryId,
-    /// How often it was tried before.
-    pub attempts_before: u32,
-    /// The one worker it is addressed to.
-    pub only: Option<Box<str>>,
+    /// What became of it before.
+    pub past: Option<Box<Past>>,
     /// Whether it may have come before.
     pub redelivered: bool,
     /// When it was taken.
@@ -29,14 +27,16 @@ pub struct Job {
 
 impl Job {
     /// What is to be kept of it for a worker that gave up on it.
-    pub fn letter(&self, worker: &str, reason: DeadReason, error: String, attempts: u32) -> DeadLetter {
-        DeadLetter {
+    pub fn letter(&self, worker: &str, reason: DeadReason, error: String, attempts: u32) -> Letter {
+        Letter {
             delivery: self.delivery.clone(),
             worker: Some(worker.into()),
-            reason,
+            fate: Fate::Dead(reason),
             error,
             attempts,
-            taken: self.taken,
+            hops: 1,
+            first_seen: self.taken,
+            held_since: None,
             body: self.notification.body().clone(),
             origin: self.origin.clone(),
         }
@@ -98,7 +98,7 @@ impl Task {
 /// What the dispatcher is told.
 pub enum Event {
     /// A worker gave up on a notification.
-    Dead(usize, Box<DeadLetter>),
+    Dead(usize, Box<Letter>),
     /// All workers are through with a notification; the second is the lane that is given up with it.
     Over(usize, Option<u64>),
     /// A notification is to come back: it was not started, or a run of it was interrupted.

@@ -42,7 +42,7 @@ const fn key(
     Key { name, aliases, kind, preset, help }
 }
 
-use Kind::{Address, Count, Duration, Flag, Networks, Path, Paths, Secret, Size, Text, Url};
+use Kind::{Address, Count, Duration, Durations, Flag, Networks, Path, Paths, Secret, Size, Text, Url};
 use Preset::{Absent, Computed, Fixed, Old};
 
 const HOUR: u64 = 3600;
@@ -140,6 +140,13 @@ pub const HOST: &[Key] = &[
         "How many notifications are held unfinished at once; when not set, twice the concurrency.",
     ),
     key(
+        "queue.prefetch_bytes",
+        &[],
+        Size { min: 1 << 20, max: 1 << 36 },
+        Fixed("64MiB"),
+        "How many bytes of notifications are held unfinished at about the same time, whatever their number.",
+    ),
+    key(
         "queue.create",
         &[],
         Flag,
@@ -157,8 +164,33 @@ pub const HOST: &[Key] = &[
         "attempts",
         &[],
         Count { min: 1, max: 100 },
-        Fixed("3"),
-        "How often a worker tries a notification before it becomes a dead letter.",
+        Computed("9"),
+        "How often a worker tries a notification before it becomes a dead letter; when not set, once more than there are \
+         delays.",
+    ),
+    key(
+        "retry.delays",
+        &[],
+        Durations { min_ms: 50, max: 24 * HOUR },
+        Fixed("10s, 30s, 2m, 10m, 30m, 2h, 6h, 12h"),
+        "How long a notification that failed waits until a worker tries it again: after the first try, the second, and \
+         so on; the last delay is used again. At most 20, and each has a queue of its own.",
+    ),
+    key(
+        "journal.path",
+        &[],
+        Path,
+        Computed("/var/lib/ckan-worker/default.workerchain.journal"),
+        "The directory of the journal: what was begun and what has ended, so that nothing is done twice after a crash \
+         or a lost connection. When not set, it lies beside the queue's file, or with a broker where that file would be.",
+    ),
+    key(
+        "journal.keep",
+        &[],
+        Count { min: 1000, max: 10_000_000 },
+        Fixed("100000"),
+        "How many ended runs the journal remembers. Only what a broker may still deliver again matters: a few times the \
+         prefetch.",
     ),
     key(
         "deadline",
@@ -240,7 +272,15 @@ pub const WORKER: &[Key] = &[
     ),
     key("required", &[], Flag, Fixed("no"), "Whether nothing may start when this worker cannot."),
     key("deadline", &[], Duration { min: 1, max: 24 * HOUR }, Computed("15m"), "As above, for this worker alone."),
-    key("attempts", &[], Count { min: 1, max: 100 }, Computed("3"), "As above, for this worker alone."),
+    key("attempts", &[], Count { min: 1, max: 100 }, Computed("9"), "As above, for this worker alone."),
+    key(
+        "coalesce",
+        &[],
+        Duration { min: 0, max: 600 },
+        Computed("2s"),
+        "How long notifications about one dataset are gathered, so that a burst of them becomes one run on the newest; \
+         when not set, what the plugin says, and 0 switches it off.",
+    ),
 ];
 
 /// The host setting of this name or of this other spelling.

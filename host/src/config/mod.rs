@@ -30,7 +30,7 @@ pub use request::{Flag, Request};
 pub use worker::WorkerSection;
 
 use crate::diagnostic::{Finding, Findings};
-use crate::{services, source};
+use crate::{journal, services, source};
 use layer::{Layer, Merged, Setting, Unknown};
 use origin::Target;
 use read::Reader;
@@ -48,6 +48,8 @@ pub struct Config {
     pub fetch: services::fetch::Settings,
     /// How work is done.
     pub run: RunSettings,
+    /// What is remembered of it.
+    pub journal: journal::Settings,
     /// Directories with plugins, searched before the usual ones.
     pub plugin_dirs: Vec<PathBuf>,
     /// Whether plugins are loaded although others may write to their directory.
@@ -153,9 +155,12 @@ fn typed(merged: &Merged, environment: &BTreeMap<String, String>, findings: &mut
     let mut reader = Reader { merged, findings };
     let site_id = reader.text("ckan.site_id").unwrap_or_default();
     let (queue, queue_is_default) = queue::settings(&mut reader, &site_id, environment);
+    let delays = u32::try_from(queue.ladder.rungs().len()).unwrap_or(u32::MAX);
+    let journal = queue::journal(&mut reader, &queue, environment);
     Config {
         queue,
         queue_is_default,
+        journal,
         ckan: services::ckan::Settings {
             site_url: reader.url("ckan.site_url"),
             api_key: credentials::api_key(&mut reader),
@@ -170,7 +175,7 @@ fn typed(merged: &Merged, environment: &BTreeMap<String, String>, findings: &mut
         },
         run: RunSettings {
             concurrency: reader.count("concurrency").unwrap_or_else(default_concurrency),
-            attempts: reader.count("attempts").unwrap_or_default(),
+            attempts: reader.count("attempts").unwrap_or(delays.saturating_add(1)),
             deadline: reader.duration("deadline").unwrap_or_default(),
             grace: reader.duration("grace").unwrap_or_default(),
             drain: reader.duration("drain").unwrap_or_default(),

@@ -6,10 +6,15 @@ use std::path::{Path, PathBuf};
 use super::address;
 use super::read::{Reader, parsed};
 use crate::diagnostic::Finding;
+use crate::journal;
+use crate::retry::Ladder;
 use crate::source::settings::{Address, AmqpAddress, Settings};
 
 /// The keys that name a broker piece by piece.
 const PARTS: [&str; 5] = ["queue.host", "queue.port", "queue.user_id", "queue.password", "queue.virtual_host"];
+
+/// How many rungs a retry ladder may have.
+const RUNGS_MAX: usize = 20;
 
 /// Which queue is consumed, and whether it is the default one.
 pub fn settings(reader: &mut Reader<'_>, site_id: &str, environment: &BTreeMap<String, String>) -> (Settings, bool) {
@@ -25,9 +30,39 @@ pub fn settings(reader: &mut Reader<'_>, site_id: &str, environment: &BTreeMap<S
         exchange: site_id.to_owned(),
         routing_key: reader.text("queue.routing_key").unwrap_or_default(),
         prefetch: reader.count("queue.prefetch"),
+        prefetch_bytes: reader.size("queue.prefetch_bytes").unwrap_or_default(),
+        ladder: ladder(reader).unwrap_or_default(),
         create: reader.flag("queue.create").unwrap_or_default(),
     };
     (settings, is_default)
+}
+
+/// The waits between tries. Each is a queue at the broker, so there is an end to them.
+fn ladder(reader: &mut Reader<'_>) -> Option<Ladder> {
+    let ladder = Ladder::new(reader.durations("retry.delays")?);
+    let in_order = ladder.filter(|ladder| ladder.rungs().len() <= RUNGS_MAX);
+    if in_order.is_none() {
+        let none = |_: &str| Err::<(), _>(format!("expected from 1 to {RUNGS_MAX} different times"));
+        reader.parsed("retry.delays", none);
+    }
+    in_order
+}
+
+/// Where the journal lies, and how much it remembers.
+pub fn journal(reader: &mut Reader<'_>, queue: &Settings, environment: &BTreeMap<String, String>) -> journal::Settings {
+    let keep = reader.count("journal.keep").unwrap_or_default();
+    let named = reader.text_of_path("journal.path");
+    let path = named.unwrap_or_else(|| match &queue.address {
+        Address::Sqlite(path) => path.with_extension("journal"),
+        Address::Amqp(_) => {
+            // A queue's name may hold anything, a file's may not.
+            let safe = |c: char| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '_' };
+            let name: String = queue.name.chars().map(safe).collect();
+            let directory = state_directory(environment).unwrap_or_else(|| no_place(reader, "journal.path"));
+            directory.join(format!("{name}.journal"))
+        }
+    });
+    journal::Settings { path, keep }
 }
 
 /// The address that was named, if any was: the stronger of the two ways to name it.
@@ -71,16 +106,19 @@ fn host_name(text: &str) -> Result<String, String> {
 }
 
 fn default_address(reader: &mut Reader<'_>, environment: &BTreeMap<String, String>) -> Address {
-    let directory = state_directory(environment).unwrap_or_else(|| {
-        let message = "no queue is named, and there is no place for one: neither STATE_DIRECTORY nor HOME is set";
-        reader.findings.push(
-            Finding::error("config::missing", message)
-                .about("amqp.url")
-                .help("name one with -a sqlite:PATH or -a amqp://…"),
-        );
-        PathBuf::new()
-    });
+    let directory = state_directory(environment).unwrap_or_else(|| no_place(reader, "amqp.url"));
     Address::Sqlite(directory.join("queue.db"))
+}
+
+/// Reports that there is no place for what `key` would name.
+fn no_place(reader: &mut Reader<'_>, key: &str) -> PathBuf {
+    let (what, help) = match key {
+        "amqp.url" => ("queue", "name one with -a sqlite:PATH or -a amqp://…"),
+        _ => ("journal", "name a directory with `journal.path`"),
+    };
+    let message = format!("no {what} is named, and there is no place for one: neither STATE_DIRECTORY nor HOME is set");
+    reader.findings.push(Finding::error("config::missing", message).about(key).help(help));
+    PathBuf::new()
 }
 
 fn state_directory(environment: &BTreeMap<String, String>) -> Option<PathBuf> {

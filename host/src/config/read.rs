@@ -71,6 +71,12 @@ impl<'a> Reader<'a> {
         self.parsed(name, |text| value::duration(text, min, max))
     }
 
+    /// Times.
+    pub fn durations(&mut self, name: &str) -> Option<Vec<Duration>> {
+        let Kind::Durations { min_ms, max } = kind(name)? else { return None };
+        self.parsed(name, |text| value::durations(text, min_ms, max))
+    }
+
     /// A number of bytes.
     pub fn size(&mut self, name: &str) -> Option<usize> {
         let Kind::Size { min, max } = kind(name)? else { return None };
@@ -82,6 +88,11 @@ impl<'a> Reader<'a> {
     /// Files or directories.
     pub fn paths(&mut self, name: &str) -> Vec<PathBuf> {
         self.won(name).into_iter().flat_map(|won| value::items(&won.text)).map(PathBuf::from).collect()
+    }
+
+    /// A file or directory.
+    pub fn text_of_path(&mut self, name: &str) -> Option<PathBuf> {
+        self.won(name).map(|won| won.text.trim()).filter(|path| !path.is_empty()).map(PathBuf::from)
     }
 
     /// An `http://` or `https://` address.

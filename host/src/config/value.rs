@@ -39,6 +39,13 @@ pub enum Kind {
         /// The most seconds.
         max: u64,
     },
+    /// Times, shortest first, at least one.
+    Durations {
+        /// The least milliseconds of one.
+        min_ms: u64,
+        /// The most seconds of one.
+        max: u64,
+    },
     /// A number of bytes.
     Size {
         /// The least bytes.
@@ -89,6 +96,21 @@ pub fn duration(text: &str, min: u64, max: u64) -> Result<time::Duration, String
         Some(_) => Err(format!("expected a time from {} to {}", spell(min), spell(max))),
         None => Err("expected a time in whole seconds, as in 300, 30s, 5m or 2h".to_owned()),
     }
+}
+
+/// Reads times separated by commas, each from `min_ms` milliseconds to `max` seconds.
+///
+/// # Errors
+/// What was expected.
+pub fn durations(text: &str, min_ms: u64, max: u64) -> Result<Vec<time::Duration>, String> {
+    let one = |text: &str| match split_unit(text) {
+        (Some(number), "ms") if (min_ms..=max.saturating_mul(1000)).contains(&number) => {
+            Ok(time::Duration::from_millis(number))
+        }
+        (Some(_), "ms") => Err(format!("expected times from {min_ms}ms to {}", spell(max))),
+        _ => duration(text, 1, max),
+    };
+    items(text).map(one).collect()
 }
 
 /// Reads a number of bytes, plain or with a unit as in `50MB` or `16MiB`, from `min` to `max`.

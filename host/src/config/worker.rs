@@ -26,6 +26,8 @@ pub struct WorkerSection {
     pub deadline: Option<Duration>,
     /// How often it tries, if not as often as the others.
     pub attempts: Option<u32>,
+    /// How long notifications about one dataset are gathered, if not as long as the plugin says.
+    pub coalesce: Option<Duration>,
     /// The plugin's own settings: an object of texts.
     pub settings: Map<String, Value>,
     /// Where each of the plugin's own settings came from.
@@ -45,6 +47,7 @@ impl fmt::Debug for WorkerSection {
             .field("required", &self.required)
             .field("deadline", &self.deadline)
             .field("attempts", &self.attempts)
+            .field("coalesce", &self.coalesce)
             .field("settings", &settings)
             .finish_non_exhaustive()
     }
@@ -98,7 +101,11 @@ pub fn section(worker: &str, won: &BTreeMap<String, Won>, findings: &mut Finding
         }
         match known.kind {
             Kind::Duration { min, max } => {
-                section.deadline = parsed(&name, won, |text| value::duration(text, min, max), findings);
+                let read = parsed(&name, won, |text| value::duration(text, min, max), findings);
+                match known.name {
+                    "coalesce" => section.coalesce = read,
+                    _ => section.deadline = read,
+                }
             }
             Kind::Count { min, max } => {
                 let read = parsed(&name, won, |text| value::count(text, min, max), findings);

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::{DispatchError, Dispatcher, InHand};
-use crate::delivery::{DeadLetter, DeadReason, Delivery};
+use crate::delivery::{DeadReason, Delivery, Fate, Letter};
 use crate::notification;
 use crate::task::Job;
 
@@ -32,8 +32,7 @@ impl Dispatcher {
                 ticket,
                 notification,
                 delivery: delivery.id,
-                attempts_before: delivery.attempts_before,
-                only: delivery.only,
+                past: delivery.past,
                 redelivered: delivery.redelivered,
                 taken,
                 origin: delivery.origin,
@@ -46,20 +45,23 @@ impl Dispatcher {
 
     /// The worker that a delivery is for, if that is not one of ours.
     fn stranger<'a>(&self, delivery: &'a Delivery) -> Option<&'a str> {
-        delivery.only.as_deref().filter(|only| self.members.iter().all(|member| member.worker.name() != *only))
+        let only = delivery.past.as_ref().map(|past| &*past.worker);
+        only.filter(|only| self.members.iter().all(|member| member.worker.name() != *only))
     }
 
     /// Keeps a delivery as a dead letter that no worker has seen.
     fn bury(&mut self, delivery: Delivery, reason: DeadReason, error: String, taken: SystemTime) {
         tracing::warn!(delivery = %delivery.id, outcome = "dead", "{}: {error}", reason.as_str());
         let ticket = self.in_hand.insert(InHand { is_over: true, ..InHand::new(delivery.receipt) });
-        let letter = DeadLetter {
+        let letter = Letter {
             delivery: delivery.id,
-            worker: delivery.only,
-            reason,
+            worker: delivery.past.map(|past| past.worker),
+            fate: Fate::Dead(reason),
             error,
-            attempts: delivery.attempts_before,
-            taken,
+            attempts: 0,
+            hops: 1,
+            first_seen: taken,
+            held_since: None,
             body: delivery.body,
             origin: delivery.origin,
         };

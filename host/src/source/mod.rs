@@ -9,7 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::delivery::{DeadLetter, Delivery, Receipt};
+use crate::delivery::{Delivery, Letter, Receipt};
 
 pub use settings::{Address, AmqpAddress, Settings};
 
@@ -34,13 +34,20 @@ pub trait Source: Send {
     /// Takes nothing more off the queue; what has arrived and was not handed out goes back. `next` is not called again.
     fn stop(&mut self);
 
+    /// Takes nothing off the queue for a while; what has arrived and was not handed out goes back. Ends with
+    /// [`resume`](Self::resume).
+    fn pause(&mut self);
+
+    /// Goes on after [`pause`](Self::pause).
+    fn resume(&mut self);
+
     /// How many messages wait in the queue, or were handed out by this source and are not yet settled.
     ///
     /// # Errors
     /// The queue cannot be reached.
     async fn depth(&mut self) -> Result<u64, SourceError>;
 
-    /// Where what failed for good is kept.
+    /// Where what failed goes.
     fn letters(&self) -> Arc<dyn Letters>;
 
     /// Settles what is to be settled, gives back the rest, and goes.
@@ -95,14 +102,17 @@ pub async fn purge(settings: &Settings) -> Result<u64, SourceError> {
     }
 }
 
-/// Where what failed for good is kept.
+/// Where what failed goes: to the retry ladder, or to the dead letters.
 #[async_trait]
 pub trait Letters: Send + Sync {
-    /// Keeps a dead letter, durably: when this answers, it has been confirmed.
+    /// Sends a letter on, durably: when this answers, it has been confirmed.
     ///
     /// # Errors
     /// It may not have been kept.
-    async fn keep(&self, letter: &DeadLetter) -> Result<(), SourceError>;
+    async fn keep(&self, letter: &Letter) -> Result<(), SourceError>;
+
+    /// Why nothing can be kept just now, as far as is known: a broker that is short of memory says so.
+    fn blocked(&self) -> Option<String>;
 }
 
 /// The way into a queue.

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use secrecy::SecretString;
 
+use crate::retry::Ladder;
+
 /// Which queue is consumed, and how.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -18,6 +20,10 @@ pub struct Settings {
     pub routing_key: String,
     /// How many deliveries are held unsettled at once; `None` for twice the concurrency.
     pub prefetch: Option<u16>,
+    /// How many bytes of bodies are held unsettled at about the same time.
+    pub prefetch_bytes: usize,
+    /// The waits that what failed can be sent to.
+    pub ladder: Ladder,
     /// Whether exchange, queue and binding are created when they are missing.
     pub create: bool,
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
-use ckan_worker::delivery::{DeadLetter, DeadReason, Delivery};
+use ckan_worker::delivery::{DeadReason, Delivery, Fate, Letter};
 use ckan_worker::source;
 use futures_util::FutureExt as _;
 use tokio::time::timeout;
@@ -20,7 +20,7 @@ pub async fn what_was_published_is_delivered_byte_for_byte_and_in_order(lab: &La
     for (delivery, body) in taken.iter().zip(published) {
         assert!(delivery.body == body, "{:?}", delivery.id);
         assert!(!delivery.redelivered, "a fresh one is not marked");
-        assert_eq!((delivery.attempts_before, delivery.only.as_deref()), (0, None));
+        assert_eq!(delivery.past, None);
     }
     let names: BTreeSet<_> = taken.iter().map(|delivery| delivery.id.to_string()).collect();
     assert_eq!(names.len(), published.len(), "each has a name of its own");
@@ -209,14 +209,16 @@ pub async fn a_receipt_of_an_earlier_session_does_no_harm(lab: &Lab) {
 }
 
 /// What is to be kept of a delivery.
-fn dead(delivery: &Delivery, worker: Option<&str>, error: &str) -> DeadLetter {
-    DeadLetter {
+fn dead(delivery: &Delivery, worker: Option<&str>, error: &str) -> Letter {
+    Letter {
         delivery: delivery.id.clone(),
         worker: worker.map(Into::into),
-        reason: if worker.is_some() { DeadReason::AttemptsExhausted } else { DeadReason::Malformed },
+        fate: Fate::Dead(if worker.is_some() { DeadReason::AttemptsExhausted } else { DeadReason::Malformed }),
         error: error.to_owned(),
         attempts: 3,
-        taken: SystemTime::now(),
+        hops: 1,
+        first_seen: SystemTime::now(),
+        held_since: None,
         body: delivery.body.clone(),
         origin: delivery.origin.clone(),
     }

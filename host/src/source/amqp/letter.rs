@@ -6,7 +6,7 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, LongString};
 
 use super::properties::{PREFIX, Properties};
-use crate::delivery::DeadLetter;
+use crate::delivery::{Fate, Letter};
 
 /// How long an error text may be in a header, in bytes.
 const ERROR_BYTES_MAX: usize = 2048;
@@ -22,20 +22,22 @@ const STRIPPED: [&str; 7] =
     ["x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count", "CC", "BCC"];
 
 /// The original's properties, less what the broker wrote, and with what is to be known about the death.
-pub fn letter_properties(letter: &DeadLetter, original: Option<&Properties>, queue: &str) -> BasicProperties {
+pub fn letter_properties(letter: &Letter, original: Option<&Properties>, queue: &str) -> BasicProperties {
     let mut headers = FieldTable::default();
     let mut add = |name: &str, value: AMQPValue| {
         headers.insert(format!("{PREFIX}{name}").into(), value);
     };
     add("id", text(truncated(&letter.delivery.to_string(), NAME_BYTES_MAX)));
-    add("reason", text(letter.reason.as_str()));
+    if let Fate::Dead(reason) = letter.fate {
+        add("reason", text(reason.as_str()));
+    }
     add("error", text(truncated(&letter.error, ERROR_BYTES_MAX)));
     add("attempt", AMQPValue::LongUInt(letter.attempts));
     add("origin-queue", text(queue));
     if let Some(worker) = &letter.worker {
         add("only", text(truncated(worker, NAME_BYTES_MAX)));
     }
-    let since = letter.taken.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = letter.first_seen.duration_since(UNIX_EPOCH).unwrap_or_default();
     add("first-seen", AMQPValue::Timestamp(since.as_secs()));
     let Some(original) = original else {
         return BasicProperties::default().with_headers(headers).with_delivery_mode(2);
@@ -127,13 +129,15 @@ mod tests {
 
     #[test]
     fn names_that_are_too_long_for_a_frame_are_cut() {
-        let letter = DeadLetter {
+        let letter = Letter {
             delivery: DeliveryId::Named("ä".repeat(100_000).into()),
             worker: Some("x".repeat(100_000).into()),
-            reason: DeadReason::WorkerNotLoaded,
+            fate: Fate::Dead(DeadReason::WorkerNotLoaded),
             error: "e".repeat(100_000),
             attempts: 0,
-            taken: SystemTime::now(),
+            hops: 1,
+            first_seen: SystemTime::now(),
+            held_since: None,
             body: bytes::Bytes::new(),
             origin: None,
         };

@@ -37,6 +37,8 @@ enum Command {
     Settle(Vec<Receipt>),
     Release(Vec<Receipt>),
     Stop,
+    Pause,
+    Resume,
     Depth(oneshot::Sender<u64>),
     Close(oneshot::Sender<()>),
 }
@@ -89,6 +91,18 @@ impl Source for AmqpSource {
             let deliveries = batch.unwrap_or_default();
             self.release(deliveries.into_iter().map(|delivery| delivery.receipt).collect());
         }
+    }
+
+    fn pause(&mut self) {
+        self.tell(Command::Pause);
+        while let Ok(batch) = self.batches.try_recv() {
+            let deliveries = batch.unwrap_or_default();
+            self.release(deliveries.into_iter().map(|delivery| delivery.receipt).collect());
+        }
+    }
+
+    fn resume(&mut self) {
+        self.tell(Command::Resume);
     }
 
     async fn depth(&mut self) -> Result<u64, SourceError> {

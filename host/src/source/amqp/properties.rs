@@ -1,11 +1,12 @@
 //! What a message was published with.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, ShortString};
 
-use crate::delivery::Origin;
+use crate::delivery::{Origin, Past};
 
 /// What all headers of ours begin with.
 pub(super) const PREFIX: &str = "x-ckan-worker-";
@@ -28,17 +29,13 @@ impl Properties {
         self.text("id").or_else(|| self.basic.message_id().as_ref().map(ShortString::as_str))
     }
 
-    /// The one worker it is addressed to.
-    pub fn only(&self) -> Option<&str> {
-        self.text("only")
-    }
-
-    /// How often it was tried before.
-    pub fn attempts(&self) -> u32 {
-        match self.header("attempt") {
-            Some(AMQPValue::LongUInt(attempts)) => *attempts,
-            _ => 0,
+    /// What became of it before, if it is a copy for one worker.
+    pub fn past(&self) -> Option<Past> {
+        let mut past = Past::none(self.text("only")?, SystemTime::now());
+        if let Some(AMQPValue::LongUInt(attempts)) = self.header("attempt") {
+            past.attempts = *attempts;
         }
+        Some(past)
     }
 
     /// As what everybody but the source sees of it.

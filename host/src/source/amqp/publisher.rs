@@ -11,7 +11,7 @@ use super::connection::{CLOSE_MAX, connect, failure, set_up};
 use super::letter::letter_properties;
 use super::properties::Properties;
 use super::topology::{dead_queue, ensure, ensure_dead_queue};
-use crate::delivery::DeadLetter;
+use crate::delivery::Letter;
 use crate::source::{AmqpAddress, Letters, Message, Publisher, Settings, SourceError};
 
 /// How long the broker may take to confirm.
@@ -132,11 +132,15 @@ async fn close(connection: &Connection) {
 
 #[async_trait]
 impl Letters for AmqpPublisher {
-    async fn keep(&self, letter: &DeadLetter) -> Result<(), SourceError> {
+    async fn keep(&self, letter: &Letter) -> Result<(), SourceError> {
         let queue = dead_queue(&self.settings.name);
         let original = letter.origin.as_ref().and_then(|origin| origin.downcast_ref::<Properties>());
         let properties = letter_properties(letter, original, &self.settings.name);
         self.publish("", &queue, &letter.body, properties).await
+    }
+
+    fn blocked(&self) -> Option<String> {
+        None
     }
 }
 

@@ -91,7 +91,7 @@ async fn wait_or_close(wait: Duration, commands: &mut UnboundedReceiver<Command>
             () = &mut waited => return false,
             command = commands.recv() => match command {
                 // What an earlier session delivered comes back by itself.
-                Some(Command::Settle(_) | Command::Release(_) | Command::Stop | Command::Depth(_)) => {}
+                Some(Command::Settle(_) | Command::Release(_) | Command::Stop | Command::Pause | Command::Resume | Command::Depth(_)) => {}
                 Some(Command::Close(_)) | None => return true,
             }
         }
@@ -225,8 +225,7 @@ impl Session {
                 None => DeliveryId::Numbered(self.number, tag),
             },
             body: Bytes::from(message.data),
-            attempts_before: properties.attempts(),
-            only: properties.only().map(Into::into),
+            past: properties.past().map(Box::new),
             redelivered: message.redelivered,
             receipt: Receipt { session: self.number, tag },
             origin: Some(properties.into_origin()),
@@ -244,6 +243,7 @@ impl Session {
             }
             Command::Release(receipts) => self.release(receipts).await,
             Command::Stop => self.stop(batches).await,
+            Command::Pause | Command::Resume => Ok(()),
             Command::Depth(answer) => {
                 let waiting = self.depth(batches).await?;
                 let _ = answer.send(waiting);

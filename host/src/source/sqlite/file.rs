@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, params};
 
 use super::{holder, statements};
-use crate::delivery::{DeadLetter, Delivery, DeliveryId, Receipt};
+use crate::delivery::{Delivery, DeliveryId, Fate, Letter, Receipt};
 use crate::source::{Message, SourceError};
 
 /// How long a claim lasts that is not renewed.
@@ -106,8 +106,7 @@ impl QueueFile {
                 Ok(Delivery {
                     id: name.map_or(DeliveryId::Numbered(0, tag), |name| DeliveryId::Named(name.into())),
                     body: body.into(),
-                    attempts_before: 0,
-                    only: None,
+                    past: None,
                     redelivered: deliveries > 1,
                     receipt: Receipt { session, tag },
                     origin: None,
@@ -169,17 +168,20 @@ impl QueueFile {
     }
 
     /// Keeps a dead letter.
-    pub fn keep(&mut self, letter: &DeadLetter) -> Result<(), SourceError> {
+    pub fn keep(&mut self, letter: &Letter) -> Result<(), SourceError> {
         let queue = self.queue.clone();
+        let Fate::Dead(reason) = letter.fate else {
+            return Err(SourceError::Unusable("there is no ladder here yet".to_owned()));
+        };
         self.write(|change| {
             let row = params![
                 queue,
                 letter.delivery.to_string(),
                 letter.worker,
-                letter.reason.as_str(),
+                reason.as_str(),
                 letter.error,
                 letter.attempts,
-                since_epoch_ms(letter.taken),
+                since_epoch_ms(letter.first_seen),
                 now_ms(),
                 &letter.body[..]
             ];

@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc as async_mpsc, oneshot};
 
 use super::{Letters, Message, Publisher, Settings, Source, SourceError};
-use crate::delivery::{DeadLetter, Delivery, Receipt};
+use crate::delivery::{Delivery, Letter, Receipt};
 
 use file::QueueFile;
 pub use file::StoredLetter;
@@ -47,7 +47,7 @@ enum Order {
     Release(Vec<Receipt>),
     Depth(oneshot::Sender<Result<u64, SourceError>>),
     Publish(Message, Answer),
-    Keep(Box<DeadLetter>, Answer),
+    Keep(Box<Letter>, Answer),
     Close,
 }
 
@@ -100,6 +100,14 @@ impl Source for SqliteSource {
         }
     }
 
+    fn pause(&mut self) {
+        self.stop();
+    }
+
+    fn resume(&mut self) {
+        self.is_claiming = false;
+    }
+
     async fn depth(&mut self) -> Result<u64, SourceError> {
         ask(&self.orders, Order::Depth).await
     }
@@ -150,8 +158,12 @@ impl Publisher for SqlitePublisher {
 
 #[async_trait]
 impl Letters for SqlitePublisher {
-    async fn keep(&self, letter: &DeadLetter) -> Result<(), SourceError> {
+    async fn keep(&self, letter: &Letter) -> Result<(), SourceError> {
         ask(&self.orders, |answer| Order::Keep(Box::new(letter.clone()), answer)).await
+    }
+
+    fn blocked(&self) -> Option<String> {
+        None
     }
 }
 
