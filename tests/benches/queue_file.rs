@@ -22,7 +22,10 @@ const IN_HAND: usize = 64;
 fn main() {
     let named = std::env::args().find(|argument| argument.starts_with(|letter: char| letter.is_ascii_digit()));
     let sizes = named.unwrap_or_else(|| "400,4096,20480,1048576".to_owned());
-    println!("{:>8} {:>9} {:>12} {:>12} {:>22}", "bytes", "messages", "published/s", "consumed/s", "written per body byte");
+    println!(
+        "{:>8} {:>9} {:>12} {:>12} {:>22}",
+        "bytes", "messages", "published/s", "consumed/s", "written per body byte"
+    );
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     for size in sizes.split(',') {
         runtime.block_on(measure(size.parse().unwrap()));

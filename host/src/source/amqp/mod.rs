@@ -4,10 +4,13 @@
 //! memory stops reading from a connection that publishes, and acknowledgements on it would hang with it.
 
 mod connection;
+mod grave_headers;
+mod graveyard;
 mod letter;
 mod properties;
 mod publisher;
 mod session;
+mod status;
 mod topology;
 mod window;
 
@@ -20,7 +23,9 @@ use tokio::task::JoinSet;
 use super::{AmqpAddress, Letters, Settings, Source, SourceError};
 use crate::delivery::{Delivery, Receipt};
 
+pub use graveyard::AmqpGraveyard;
 pub use publisher::AmqpPublisher;
+pub use status::status;
 pub use topology::{look, purge};
 
 /// A queue in a RabbitMQ, consumed by a session that is rebuilt whenever it is lost.
