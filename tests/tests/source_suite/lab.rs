@@ -15,14 +15,14 @@ use worker_tests::{Broker, Vhost};
 pub const SOON: Duration = Duration::from_secs(20);
 
 /// A queue of its own for one question.
-pub struct Lab {
+pub struct Lab<'a> {
     pub settings: Settings,
-    place: Place,
+    place: Place<'a>,
 }
 
-enum Place {
+enum Place<'a> {
     File(TempDir),
-    Vhost(Box<Vhost<'static>>),
+    Vhost(Box<Vhost<'a>>),
 }
 
 /// A dead letter as an outsider finds it.
@@ -36,7 +36,7 @@ pub struct Letter {
     pub body: Vec<u8>,
 }
 
-impl Lab {
+impl<'a> Lab<'a> {
     #[expect(clippy::unnecessary_wraps, reason = "other sources can be left out")]
     pub fn sqlite() -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
@@ -45,9 +45,13 @@ impl Lab {
     }
 
     pub fn amqp() -> Option<Self> {
-        let vhost = Broker::shared()?.vhost("suite");
+        Some(Self::at(Broker::shared()?.vhost("suite")))
+    }
+
+    /// In a virtual host of one's own.
+    pub fn at(vhost: Vhost<'a>) -> Self {
         let settings = settings(&vhost.unique("site"), vhost.url(), &vhost.unique("queue"));
-        Some(Self { settings, place: Place::Vhost(Box::new(vhost)) })
+        Self { settings, place: Place::Vhost(Box::new(vhost)) }
     }
 
     /// The queue's file.
@@ -57,14 +61,19 @@ impl Lab {
     }
 
     /// Its virtual host.
-    pub fn vhost(&self) -> &Vhost<'static> {
+    pub fn vhost(&self) -> &Vhost<'a> {
         let Place::Vhost(vhost) = &self.place else { panic!("a file has no virtual host") };
         vhost
     }
 
     /// Begins to consume.
     pub fn open(&self, in_hand_max: usize) -> Consumer {
-        Consumer { source: source::open(&self.settings, in_hand_max).unwrap(), in_hand_max, in_hand: 0 }
+        self.open_with(&self.settings, in_hand_max)
+    }
+
+    /// Begins to consume with settings of one's own.
+    pub fn open_with(&self, settings: &Settings, in_hand_max: usize) -> Consumer {
+        Consumer { source: source::open(settings, in_hand_max).unwrap(), in_hand_max, in_hand: 0 }
     }
 
     pub fn publisher(&self) -> Box<dyn Publisher> {
@@ -184,6 +193,13 @@ impl Consumer {
         let receipts: Vec<Receipt> = deliveries.into_iter().map(|delivery| delivery.receipt).collect();
         self.in_hand -= receipts.len();
         self.source.release(receipts);
+    }
+
+    /// Takes exactly so many, settles them, and waits until the queue has nothing more.
+    pub async fn settle_all(&mut self, count: usize) {
+        let taken = self.take(count).await;
+        self.settle(taken);
+        self.depth_becomes(0).await;
     }
 
     /// Waits until the depth is this.
