@@ -75,9 +75,9 @@ fn large_bodies_are_held_in_smaller_numbers_and_small_ones_in_larger_again() {
         assert!(eventually(SOON, || prefetch(&lab) == "4"), "{}", prefetch(&lab));
         lab.publish((0..12).map(|_| &large)).await;
         assert!(unacked_becomes(&lab, |unacked| unacked == 4));
-        consumer.settle_all(12).await;
+        consumer.work_off(12).await;
         lab.publish((0..200).map(|_| "small")).await;
-        consumer.settle_all(200).await;
+        consumer.work_off(200).await;
         assert!(eventually(SOON, || prefetch(&lab) == "200"), "{}", prefetch(&lab));
         consumer.close().await;
     });
@@ -104,7 +104,7 @@ fn a_consumer_that_is_silently_gone_is_noticed_within_a_minute() {
     runtime().block_on(async {
         let mut consumer = lab.open(5);
         lab.publish(["1"]).await;
-        consumer.settle_all(1).await;
+        consumer.work_off(1).await;
         // The queue forgets its consumer, and nobody tells the channel.
         let gone = of_queue(
             &lab,

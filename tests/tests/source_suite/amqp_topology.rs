@@ -119,7 +119,7 @@ fn a_queue_that_somebody_has_bound_otherwise_is_left_so() {
         lab.vhost().delete_queue(&format!("{queue}.dead"));
         lab.settings.routing_key = "Package".to_owned();
         let mut consumer = lab.open(1);
-        consumer.settle_all(1).await;
+        consumer.work_off(1).await;
         consumer.close().await;
         let publisher = lab.publisher();
         let error = publisher.publish(message(b"2")).await.unwrap_err().to_string();

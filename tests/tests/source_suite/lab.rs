@@ -195,10 +195,14 @@ impl Consumer {
         self.source.release(receipts);
     }
 
-    /// Takes exactly so many, settles them, and waits until the queue has nothing more.
-    pub async fn settle_all(&mut self, count: usize) {
-        let taken = self.take(count).await;
-        self.settle(taken);
+    /// Takes exactly so many, settles them as they come, and waits until the queue has nothing more.
+    pub async fn work_off(&mut self, mut count: usize) {
+        while count > 0 {
+            let batch = timeout(SOON, self.source.next(self.room())).await.expect("more is to come").unwrap();
+            self.note(&batch);
+            count = count.checked_sub(batch.len()).expect("no more than that comes");
+            self.settle(batch);
+        }
         self.depth_becomes(0).await;
     }
 
