@@ -12,6 +12,8 @@ use bytes::Bytes;
 
 use crate::delivery::{Delivery, Letter, Receipt};
 
+use topology::{Part, Standing};
+
 pub use settings::{Address, AmqpAddress, Settings};
 
 /// A queue we consume. What is not settled comes back.
@@ -100,6 +102,25 @@ pub async fn purge(settings: &Settings) -> Result<u64, SourceError> {
     match &settings.address {
         Address::Amqp(addresses) => amqp::purge(addresses, settings).await,
         Address::Sqlite(path) => sqlite::purge(path, settings),
+    }
+}
+
+/// What the queue of `settings` consists of, whether it is there or not.
+pub fn parts(settings: &Settings) -> Vec<Part> {
+    match &settings.address {
+        Address::Amqp(_) => amqp::parts(settings),
+        Address::Sqlite(path) => topology::of_file(path, settings),
+    }
+}
+
+/// Looks how each part of the queue of `settings` stands, changing nothing.
+///
+/// # Errors
+/// It cannot be reached.
+pub async fn survey(settings: &Settings) -> Result<Vec<(Part, Standing)>, SourceError> {
+    match &settings.address {
+        Address::Amqp(addresses) => amqp::survey(addresses, settings).await,
+        Address::Sqlite(path) => topology::survey_of_file(path, settings),
     }
 }
 

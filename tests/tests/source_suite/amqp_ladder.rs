@@ -109,16 +109,8 @@ fn a_rung_that_exists_is_used_as_it_is() {
     });
 }
 
-#[test]
-fn what_was_published_with_a_message_goes_up_the_ladder_with_it_but_not_what_would_harm_it() {
-    let Some(lab) = lab_with(&[SHORT]) else { return };
-    let runtime = runtime();
-    let mut consumer = runtime.block_on(async {
-        // Makes exchange, queue and binding.
-        let mut consumer = lab.open(2);
-        consumer.depth_becomes(0).await;
-        consumer
-    });
+/// Publishes a message with all that a publisher, or a stranger, can write beside a body.
+fn publish_with_headers(lab: &Lab<'_>) {
     let mut headers = table([
         ("traceparent", text("00-1")),
         ("x-death", text("of another")),
@@ -139,11 +131,19 @@ fn what_was_published_with_a_message_goes_up_the_ladder_with_it_but_not_what_wou
         .with_expiration("600000".into())
         .with_headers(headers);
     lab.vhost().publish_as(&lab.settings.exchange, "Package", &properties, ["1"]);
-    runtime.block_on(async {
-        let first = consumer.take(1).await.remove(0);
-        let past = first.past.as_deref().unwrap();
+}
+
+#[test]
+fn what_was_published_with_a_message_goes_up_the_ladder_with_it_but_not_what_would_harm_it() {
+    let Some(lab) = lab_with(&[SHORT]) else { return };
+    runtime().block_on(async {
+        let mut consumer = lab.open(2);
+        // Exchange, queue and binding are there now.
+        consumer.depth_becomes(0).await;
+        publish_with_headers(&lab);
+        let mut delivery = consumer.take(1).await.remove(0);
+        let past = delivery.past.as_deref().unwrap();
         assert_eq!((past.attempts, past.hops, past.held_since), (0, 0, None));
-        let mut delivery = first;
         for hop in 1..=2 {
             consumer.source.letters().keep(&waiting(&delivery, SHORT)).await.unwrap();
             consumer.settle([delivery]);

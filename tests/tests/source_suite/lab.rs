@@ -68,12 +68,7 @@ impl<'a> Lab<'a> {
 
     /// Begins to consume.
     pub fn open(&self, in_hand_max: usize) -> Consumer {
-        self.open_with(&self.settings, in_hand_max)
-    }
-
-    /// Begins to consume with settings of one's own.
-    pub fn open_with(&self, settings: &Settings, in_hand_max: usize) -> Consumer {
-        Consumer { source: source::open(settings, in_hand_max).unwrap(), in_hand_max, in_hand: 0 }
+        Consumer::open(&self.settings, in_hand_max)
     }
 
     pub fn publisher(&self) -> Box<dyn Publisher> {
@@ -159,6 +154,11 @@ pub struct Consumer {
 }
 
 impl Consumer {
+    /// Begins to consume.
+    pub fn open(settings: &Settings, in_hand_max: usize) -> Self {
+        Self { source: source::open(settings, in_hand_max).unwrap(), in_hand_max, in_hand: 0 }
+    }
+
     pub fn room(&self) -> usize {
         self.in_hand_max - self.in_hand
     }

@@ -7,7 +7,7 @@ use ckan_worker::retry::Ladder;
 use ckan_worker::source::Settings;
 use futures_util::FutureExt as _;
 
-use crate::lab::{Lab, bodies};
+use crate::lab::{Consumer, Lab, bodies, sorted};
 
 const SHORT: Duration = Duration::from_millis(300);
 const LONG: Duration = Duration::from_secs(3);
@@ -58,7 +58,7 @@ fn assert_past(delivery: &Delivery, expected: &Past) {
 pub async fn what_waits_comes_again_after_its_delay_and_not_before(lab: &Lab<'_>) {
     let body = b"{\"title\": \"Stra\xc3\x9fe\"}\r\n\xff\0";
     lab.publish([body]).await;
-    let mut consumer = lab.open_with(&settings(lab), 5);
+    let mut consumer = Consumer::open(&settings(lab), 5);
     let taken = consumer.take(1).await.remove(0);
     let first_seen = SystemTime::now() - Duration::from_secs(3600);
     let held_since = Some(first_seen + Duration::from_secs(60));
@@ -80,7 +80,7 @@ pub async fn what_waits_comes_again_after_its_delay_and_not_before(lab: &Lab<'_>
 
 pub async fn what_waits_long_does_not_hold_up_what_waits_shortly(lab: &Lab<'_>) {
     lab.publish(["long", "short"]).await;
-    let mut consumer = lab.open_with(&settings(lab), 5);
+    let mut consumer = Consumer::open(&settings(lab), 5);
     let taken = consumer.take(2).await;
     let letters = consumer.source.letters();
     letters.keep(&waiting(&taken[0], LONG)).await.unwrap();
@@ -100,7 +100,7 @@ pub async fn what_waits_long_does_not_hold_up_what_waits_shortly(lab: &Lab<'_>) 
 
 pub async fn what_waits_again_and_again_is_still_known(lab: &Lab<'_>) {
     lab.publish(["1"]).await;
-    let mut consumer = lab.open_with(&settings(lab), 5);
+    let mut consumer = Consumer::open(&settings(lab), 5);
     let mut delivery = consumer.take(1).await.remove(0);
     let (id, first_seen) = (delivery.id.to_string(), SystemTime::now());
     for hop in 1..=4 {
@@ -121,7 +121,7 @@ pub async fn what_waits_again_and_again_is_still_known(lab: &Lab<'_>) {
 
 pub async fn what_waits_is_not_in_the_way_of_a_pause(lab: &Lab<'_>) {
     lab.publish(["1"]).await;
-    let mut consumer = lab.open_with(&settings(lab), 5);
+    let mut consumer = Consumer::open(&settings(lab), 5);
     let taken = consumer.take(1).await;
     consumer.source.pause();
     consumer.source.letters().keep(&waiting(&taken[0], SHORT)).await.unwrap();
@@ -131,7 +131,7 @@ pub async fn what_waits_is_not_in_the_way_of_a_pause(lab: &Lab<'_>) {
     assert!(consumer.source.next(5).now_or_never().is_none(), "nothing is taken while it is paused");
     consumer.source.resume();
     let again = consumer.take(2).await;
-    assert_eq!(crate::lab::sorted(&again), ["1", "2"]);
+    assert_eq!(sorted(&again), ["1", "2"]);
     consumer.settle(again);
     consumer.depth_becomes(0).await;
     consumer.close().await;

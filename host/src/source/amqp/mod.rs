@@ -15,6 +15,7 @@ mod properties;
 mod publisher;
 mod session;
 mod supervisor;
+mod survey;
 mod topology;
 mod watchdog;
 mod window;
@@ -32,6 +33,7 @@ use hatch::{Batch, Hatch};
 use supervisor::{Order, supervise};
 
 pub use publisher::AmqpPublisher;
+pub use survey::{parts, survey};
 pub use topology::{look, purge};
 
 /// A queue in a RabbitMQ, consumed by a session that is rebuilt whenever it is lost.
