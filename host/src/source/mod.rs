@@ -14,12 +14,9 @@ use bytes::Bytes;
 use crate::delivery::{Delivery, Letter, Receipt};
 use crate::retry::rung_name;
 
-<<<<<<< HEAD
 pub use graveyard::{DeadLetter, Graveyard};
-=======
 use topology::{Part, Standing};
 
->>>>>>> amqp
 pub use settings::{Address, AmqpAddress, Settings};
 
 /// A queue we consume. What is not settled comes back.
@@ -111,7 +108,6 @@ pub async fn purge(settings: &Settings) -> Result<u64, SourceError> {
     }
 }
 
-<<<<<<< HEAD
 /// The dead letters of the queue of `settings`; `None` if there is no place for them yet, and so none.
 ///
 /// # Errors
@@ -157,7 +153,9 @@ impl QueueStatus {
     fn of_none(settings: &Settings) -> Self {
         let rungs = settings.ladder.rungs().iter().map(|rung| (rung_name(*rung), None)).collect();
         Self { ready: None, in_hand: None, rungs, dead: None }
-=======
+    }
+}
+
 /// What the queue of `settings` consists of, whether it is there or not.
 pub fn parts(settings: &Settings) -> Vec<Part> {
     match &settings.address {
@@ -174,7 +172,6 @@ pub async fn survey(settings: &Settings) -> Result<Vec<(Part, Standing)>, Source
     match &settings.address {
         Address::Amqp(addresses) => amqp::survey(addresses, settings).await,
         Address::Sqlite(path) => topology::survey_of_file(path, settings),
->>>>>>> amqp
     }
 }
 

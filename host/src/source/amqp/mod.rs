@@ -17,11 +17,8 @@ mod properties;
 mod publisher;
 mod session;
 mod supervisor;
-<<<<<<< HEAD
 mod status;
-=======
 mod survey;
->>>>>>> amqp
 mod topology;
 mod watchdog;
 mod window;
@@ -40,11 +37,8 @@ use supervisor::{Order, supervise};
 
 pub use graveyard::AmqpGraveyard;
 pub use publisher::AmqpPublisher;
-<<<<<<< HEAD
 pub use status::status;
-=======
 pub use survey::{parts, survey};
->>>>>>> amqp
 pub use topology::{look, purge};
 
 /// A queue in a RabbitMQ, consumed by a session that is rebuilt whenever it is lost.
