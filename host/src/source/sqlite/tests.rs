@@ -134,7 +134,7 @@ fn a_lease_that_is_renewed_holds_and_one_that_ran_out_does_not() {
     let (mut holder, mut other) = (file(dir.path()), file(dir.path()));
     // A lease runs out as soon as it is seen twice.
     for file in [&mut holder, &mut other] {
-        file.leases = Leases::new(Duration::ZERO);
+        file.leases = Leases::new(Duration::from_nanos(1));
     }
     publish(&mut holder, b"1");
     let [claimed] = <[Delivery; 1]>::try_from(holder.claim(1).unwrap()).unwrap();
