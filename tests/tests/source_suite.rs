@@ -44,6 +44,10 @@ macro_rules! exam {
             a_dead_letter_is_kept_with_all_that_is_known_and_the_body_byte_for_byte
             a_very_long_error_does_no_harm
             looking_and_clearing_count_what_waits
+            what_failed_comes_again_after_its_delay_for_its_worker_alone
+            what_failed_does_not_come_before_its_delay
+            what_waits_survives_its_source
+            what_is_given_back_by_a_pause_comes_after_it
         }
     };
     ($source:ident, $lab:expr, ladder) => {

@@ -146,7 +146,9 @@ impl JournalFile {
             if !ended.is_empty() {
                 last += i64::try_from(ended.len()).unwrap_or(i64::MAX);
                 let runs: Vec<u8> = ended.iter().flat_map(encoded).collect();
-                change.prepare_cached("INSERT INTO ended (last, runs) VALUES (?1, ?2)")?.execute(params![last, runs])?;
+                change
+                    .prepare_cached("INSERT INTO ended (last, runs) VALUES (?1, ?2)")?
+                    .execute(params![last, runs])?;
             }
             for run in cleared {
                 change.prepare_cached("DELETE FROM crash WHERE run = ?1")?.execute([run.0.cast_signed()])?;

@@ -14,6 +14,10 @@ use worker_tests::{Broker, Vhost};
 /// Nothing here takes longer.
 pub const SOON: Duration = Duration::from_secs(20);
 
+/// The shortest waits of the retry ladder.
+pub const FIRST_RUNG: Duration = Duration::from_millis(300);
+pub const SECOND_RUNG: Duration = Duration::from_millis(900);
+
 /// A queue of its own for one question.
 pub struct Lab<'a> {
     pub settings: Settings,
@@ -109,7 +113,8 @@ impl<'a> Lab<'a> {
 }
 
 fn settings(site: &str, url: &str, queue: &str) -> Settings {
-    Config::from_map([("ckan.site_id", site), ("amqp.url", url), ("queue.name", queue)]).unwrap().queue
+    let settings = [("ckan.site_id", site), ("amqp.url", url), ("queue.name", queue), ("retry.delays", "300ms, 900ms")];
+    Config::from_map(settings).unwrap().queue
 }
 
 fn file_letters(file: &Path, settings: &Settings) -> Vec<Letter> {
