@@ -1,5 +1,7 @@
 //! The command line: what can be asked for, and the questions that make no sense.
 
+mod dead;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -8,6 +10,7 @@ use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::config::{Config, Flag, Request};
 use crate::diagnostic::Findings;
+pub use dead::{ActArgs, DeadCommand, Rate, WhichArgs};
 
 /// Runs worker plugins on the changes a CKAN portal announces
 #[derive(Debug, Clone, Parser)]
@@ -54,6 +57,18 @@ pub enum Command {
         #[command(subcommand)]
         command: PluginsCommand,
     },
+    /// List, show, replay, export and delete dead letters
+    Dead {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: DeadCommand,
+    },
+    /// Show how the queue stands
+    Queue {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: QueueCommand,
+    },
     /// Put notifications on the queue from a file or standard input
     Send {
         /// File with one notification in JSON per line; `-` for standard input
@@ -76,6 +91,13 @@ pub enum PluginsCommand {
         #[arg(long)]
         abi: bool,
     },
+}
+
+/// What can be done with the queue.
+#[derive(Debug, Clone, Subcommand)]
+pub enum QueueCommand {
+    /// Show how many notifications wait, are in hand, wait to be tried again, or are dead
+    Status,
 }
 
 /// Where to read settings, and settings.
@@ -332,22 +354,22 @@ impl Command {
             Self::Demo { .. } => "demo",
             Self::Check { .. } => "check",
             Self::Plugins { .. } => "plugins",
+            Self::Dead { .. } => "dead",
+            Self::Queue { .. } => "queue",
             Self::Send { .. } => "send",
         }
     }
 }
 
 /// Commands that later versions have: workers should not be called like them.
-const COMING: [&str; 14] = [
+const COMING: [&str; 12] = [
     "backfill",
     "completions",
     "config",
-    "dead",
     "dev",
     "history",
     "init",
     "pause",
-    "queue",
     "resume",
     "status",
     "tap",
