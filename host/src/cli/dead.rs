@@ -66,7 +66,7 @@ pub struct WhichArgs {
     /// Only those with this text in their error or body, in capitals or not
     #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     pub text: Option<String>,
-    /// Only so many, the oldest
+    /// Only so many, the oldest (a broker may hand out in another order what was looked at a moment ago)
     #[arg(long, value_name = "N")]
     pub limit: Option<u64>,
 }

@@ -1,5 +1,6 @@
 //! What is looked at stays as it is.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use ckan_worker::delivery::{DeadReason, Fate, Letter};
@@ -30,14 +31,17 @@ pub fn dead_letters_are_listed_with_what_is_known_of_them(bench: Bench) {
         let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(lines[0], ["ID", "WORKER", "REASON", "ATTEMPTS", "DIED", "ABOUT", "ERROR"]);
         assert_eq!(lines.len(), 5, "{table}{stderr}");
-        assert_eq!(lines[1][..4], ["m-1", "archive", "permanent", "3"]);
-        assert_eq!(lines[1][5..], ["Package", "changed", "m-1", "error", "of", "m-1"]);
-        assert_eq!(lines[3][..4], ["m-3", "-", "malformed", "3"]);
+        let line = |id: &str| lines.iter().find(|line| line[0] == id).unwrap_or_else(|| panic!("no {id}\n{table}"));
+        assert_eq!(line("m-1")[..4], ["m-1", "archive", "permanent", "3"]);
+        assert_eq!(line("m-1")[5..], ["Package", "changed", "m-1", "error", "of", "m-1"]);
+        assert_eq!(line("m-3")[..4], ["m-3", "-", "malformed", "3"]);
         assert!(!table.contains('\x1b'), "what a stranger wrote does nothing to the terminal");
     }
     let document = bench.json(&["dead", "list"]);
     assert_eq!(document["queue"], bench.settings.name.as_str());
-    let first = &document["letters"][0];
+    let letters = document["letters"].as_array().unwrap();
+    let letter = |id: &str| letters.iter().find(|letter| letter["id"] == id).unwrap();
+    let first = letter("m-1");
     let mut known = first.clone();
     for time in ["died", "first_seen"] {
         let written = known.as_object_mut().unwrap().remove(time).unwrap();
@@ -50,23 +54,27 @@ pub fn dead_letters_are_listed_with_what_is_known_of_them(bench: Bench) {
         "body_bytes": package("m-1").len(),
     });
     assert_eq!(known, expected);
-    assert_eq!(document["letters"][3]["error"], "spät:\n\x1b[2J 504");
+    assert_eq!(letter("m-10")["error"], "spät:\n\x1b[2J 504");
 }
 
 pub fn the_list_can_be_narrowed_down(bench: Bench) {
     some(&bench);
+    // What a broker has just been given back may come behind the rest.
+    let listed = |flags: &[&str]| BTreeSet::from_iter(bench.listed(flags));
+    let check = |flags: &[&str], expected: &[&str]| {
+        assert_eq!(listed(flags), expected.iter().map(|letter| (*letter).to_owned()).collect(), "{flags:?}");
+    };
     let all = ["m-1 archive", "x-2 archive", "m-3 -", "m-10 qa"];
-    assert_eq!(bench.listed(&[]), all);
-    assert_eq!(bench.listed(&["--worker", "archive"]), all[..2]);
-    assert_eq!(bench.listed(&["--worker", "archive", "--reason", "permanent"]), all[..1]);
-    assert_eq!(bench.listed(&["--reason", "malformed"]), all[2..3]);
-    assert_eq!(bench.listed(&["--text", "SPÄT"]), all[3..], "in the error, in capitals or not");
-    assert_eq!(bench.listed(&["--text", "\"id\":\"x-2\""]), all[1..2], "in the body");
-    assert_eq!(bench.listed(&["--since", "1h"]), all);
-    assert_eq!(bench.listed(&["--since", "2001-01-01"]), all);
-    assert_eq!(bench.listed(&["--since", "2999-01-01T00:00Z"]), [""; 0]);
-    assert_eq!(bench.listed(&["--limit", "2"]), all[..2]);
-    assert_eq!(bench.listed(&["--worker", "archive", "--limit", "1"]), all[..1]);
+    check(&[], &all);
+    check(&["--worker", "archive"], &all[..2]);
+    check(&["--worker", "archive", "--reason", "permanent"], &all[..1]);
+    check(&["--reason", "malformed"], &all[2..3]);
+    check(&["--text", "SPÄT"], &all[3..]);
+    check(&["--text", "\"id\":\"x-2\""], &all[1..2]);
+    check(&["--since", "1h"], &all);
+    check(&["--since", "2001-01-01"], &all);
+    check(&["--since", "2999-01-01T00:00Z"], &[]);
+    assert_eq!((listed(&["--limit", "2"]).len(), listed(&["--worker", "archive", "--limit", "1"]).len()), (2, 1));
     let (table, _) = bench.expect(0, &["dead", "list", "--worker", "nobody"]);
     assert_eq!(table, "No dead letters.\n");
     bench.expect(2, &["dead", "list", "--since", "yesterday"]);
@@ -114,7 +122,9 @@ pub fn what_is_exported_is_complete_and_stays(bench: Bench) {
     let path = file.to_str().unwrap();
     let (stdout, _) = bench.expect(0, &["dead", "export", path, "--worker", "archive"]);
     assert_eq!(stdout, "");
-    assert_eq!(lines(&fs::read_to_string(&file).unwrap()), exported[..2]);
+    let mut of_archive = lines(&fs::read_to_string(&file).unwrap());
+    of_archive.sort_by_key(|letter| letter["id"].to_string());
+    assert_eq!(of_archive, [exported[0].clone(), exported[3].clone()]);
     let (_, said) = bench.expect(69, &["dead", "export", "/no/such/folder/letters"]);
     assert!(said.contains("/no/such/folder/letters: cannot be written"), "{said}");
     assert_eq!(bench.listed(&[]).len(), 4);
