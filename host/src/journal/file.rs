@@ -12,7 +12,7 @@ use super::{DeliveryKey, Ended, RunKey};
 const VERSION: i64 = 1;
 
 const SCHEMA: &str = "
-    CREATE TABLE IF NOT EXISTS ended (id INTEGER PRIMARY KEY, run INTEGER NOT NULL, hops INTEGER NOT NULL);
+    CREATE TABLE IF NOT EXISTS ended (id INTEGER PRIMARY KEY, run INTEGER NOT NULL, hops INTEGER NOT NULL, at INTEGER NOT NULL);
     CREATE TABLE IF NOT EXISTS crash (
         run INTEGER PRIMARY KEY, delivery INTEGER NOT NULL, crashes INTEGER NOT NULL, at INTEGER NOT NULL
     );
@@ -80,11 +80,11 @@ impl JournalFile {
     /// Reads the runs that ended last, oldest first.
     pub fn read(&mut self, mut note: impl FnMut(Ended)) -> Result<(), JournalError> {
         let mut read = || -> rusqlite::Result<()> {
-            let mut rows = self.connection.prepare("SELECT run, hops FROM ended WHERE id > ?1 ORDER BY id")?;
+            let mut rows = self.connection.prepare("SELECT run, hops, at FROM ended WHERE id > ?1 ORDER BY id")?;
             let mut rows = rows.query([self.last.saturating_sub(self.keep)])?;
             while let Some(row) = rows.next()? {
                 let run: i64 = row.get(0)?;
-                note(Ended { run: RunKey(run.cast_unsigned()), hops: row.get(1)? });
+                note(Ended { run: RunKey(run.cast_unsigned()), hops: row.get(1)?, at: row.get(2)? });
             }
             Ok(())
         };
@@ -141,10 +141,10 @@ impl JournalFile {
         let forget = (forget - self.forgotten > keep / 8).then_some(forget);
         let change = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         {
-            let mut insert = change.prepare_cached("INSERT INTO ended (id, run, hops) VALUES (?1, ?2, ?3)")?;
-            for Ended { run, hops } in ended {
+            let mut insert = change.prepare_cached("INSERT INTO ended (id, run, hops, at) VALUES (?1, ?2, ?3, ?4)")?;
+            for Ended { run, hops, at } in ended {
                 last += 1;
-                insert.execute(params![last, run.0.cast_signed(), hops])?;
+                insert.execute(params![last, run.0.cast_signed(), hops, at])?;
             }
             for run in cleared {
                 change.prepare_cached("DELETE FROM crash WHERE run = ?1")?.execute([run.0.cast_signed()])?;

@@ -9,11 +9,14 @@ mod flow;
 mod gauge;
 mod hatch;
 mod inbox;
+mod grave_headers;
+mod graveyard;
 mod letter;
 mod plan;
 mod properties;
 mod publisher;
 mod session;
+mod status;
 mod supervisor;
 mod survey;
 mod topology;
@@ -32,7 +35,9 @@ use connection::SharedConnection;
 use hatch::{Batch, Hatch};
 use supervisor::{Order, supervise};
 
+pub use graveyard::AmqpGraveyard;
 pub use publisher::AmqpPublisher;
+pub use status::status;
 pub use survey::{parts, survey};
 pub use topology::{look, purge};
 
