@@ -29,7 +29,7 @@ use crate::source::{Letters, Source, SourceError};
 use crate::subscription::Member;
 use crate::task::{Job, Task};
 use gather::Gathering;
-use hear::{Kept, Unwritten};
+use hear::Kept;
 use hold::Hold;
 
 /// How often overdue runs and waiting work are looked for.
@@ -125,7 +125,8 @@ pub struct Dispatcher {
     kept_for: HashMap<Id, usize>,
     /// How many letters have failed several times and are still tried.
     failing: Arc<AtomicUsize>,
-    unwritten: Unwritten,
+    /// What is settled once what has ended so far is on file.
+    unwritten: Vec<usize>,
     /// What waits for the journal to say that it is on file.
     writing: Vec<usize>,
     journal_trouble: Option<String>,
@@ -200,7 +201,7 @@ impl Dispatcher {
             keeping: JoinSet::new(),
             kept_for: HashMap::new(),
             failing: Arc::default(),
-            unwritten: Unwritten::default(),
+            unwritten: Vec::new(),
             writing: Vec::new(),
             journal_trouble: None,
             hold: None,
