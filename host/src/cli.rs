@@ -1,16 +1,18 @@
 //! The command line: what can be asked for, and the questions that make no sense.
 
 mod dead;
+mod output;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
-use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::{Config, Flag, Request};
 use crate::diagnostic::Findings;
 pub use dead::{ActArgs, DeadCommand, Rate, WhichArgs};
+pub use output::{Color, Format, LogFormat, OutputArgs};
 
 /// Runs worker plugins on the changes a CKAN portal announces
 #[derive(Debug, Clone, Parser)]
@@ -69,12 +71,27 @@ pub enum Command {
         #[command(subcommand)]
         command: QueueCommand,
     },
+    /// Show what the worker needs where the queue is, and how that stands; changes nothing
+    Topology {
+        /// What to show.
+        #[command(subcommand)]
+        command: TopologyCommand,
+    },
     /// Put notifications on the queue from a file or standard input
     Send {
         /// File with one notification in JSON per line; `-` for standard input
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
+}
+
+/// What can be shown of what a queue needs.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum TopologyCommand {
+    /// Look at each part: there, missing, or not as the worker would make it
+    Check,
+    /// List each part, its arguments and what it is for; asks nobody
+    Explain,
 }
 
 /// What can be done with plugin files.
@@ -141,31 +158,6 @@ pub struct SettingArgs {
     pub plugin_dir: Vec<String>,
 }
 
-/// How to talk.
-#[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Output")]
-pub struct OutputArgs {
-    /// How results are printed on standard output
-    #[arg(long, value_enum, default_value_t, global = true, hide_short_help = true)]
-    pub format: Format,
-    /// How log lines are printed on standard error
-    #[arg(long, value_enum, default_value_t, global = true, hide_short_help = true)]
-    #[arg(env = "CKAN_WORKER_LOG_FORMAT", hide_env_values = true)]
-    pub log_format: LogFormat,
-    /// Say more; repeat for still more
-    #[arg(short, long, action = ArgAction::Count, global = true, hide_short_help = true)]
-    pub verbose: u8,
-    /// Print errors only
-    #[arg(long, global = true, conflicts_with = "verbose", hide_short_help = true)]
-    pub quiet: bool,
-    /// Colour: when it is printed on a terminal, always, or never
-    #[arg(long, value_enum, default_value_t, global = true, hide_short_help = true)]
-    pub color: Color,
-    /// Never ask; answer yes to every confirmation
-    #[arg(short, long, global = true, hide_short_help = true)]
-    pub yes: bool,
-}
-
 /// How to run workers.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Running")]
@@ -179,47 +171,6 @@ pub struct RunningArgs {
     /// Drop everything that waits in the queue before starting; asks first
     #[arg(long)]
     pub clear_queue: bool,
-}
-
-/// How results are printed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-#[expect(missing_docs, reason = "the names say it, and a text here would stand in the help")]
-pub enum Format {
-    #[default]
-    Text,
-    Json,
-}
-
-/// How log lines are printed; by default as text on a terminal, else as JSON.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-#[expect(missing_docs, reason = "the names say it, and a text here would stand in the help")]
-pub enum LogFormat {
-    #[default]
-    Auto,
-    Text,
-    Json,
-}
-
-/// Whether colour is used.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-#[expect(missing_docs, reason = "the names say it, and a text here would stand in the help")]
-pub enum Color {
-    #[default]
-    Auto,
-    Always,
-    Never,
-}
-
-impl Color {
-    /// Whether to use colour where output goes to a terminal or not. `NO_COLOR`, set to anything, means no.
-    pub fn wanted(self, is_terminal: bool) -> bool {
-        let unwanted = || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        match self {
-            Self::Auto => is_terminal && !unwanted(),
-            Self::Always => true,
-            Self::Never => false,
-        }
-    }
 }
 
 /// A text that is not to be shown.
@@ -356,26 +307,15 @@ impl Command {
             Self::Plugins { .. } => "plugins",
             Self::Dead { .. } => "dead",
             Self::Queue { .. } => "queue",
+            Self::Topology { .. } => "topology",
             Self::Send { .. } => "send",
         }
     }
 }
 
 /// Commands that later versions have: workers should not be called like them.
-const COMING: [&str; 12] = [
-    "backfill",
-    "completions",
-    "config",
-    "dev",
-    "history",
-    "init",
-    "pause",
-    "resume",
-    "status",
-    "tap",
-    "top",
-    "topology",
-];
+const COMING: [&str; 11] =
+    ["backfill", "completions", "config", "dev", "history", "init", "pause", "resume", "status", "tap", "top"];
 
 /// Whether `name` is a command, and so no good name for a worker.
 pub fn is_command(name: &str) -> bool {

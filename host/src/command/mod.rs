@@ -8,6 +8,7 @@ mod queue;
 mod run;
 mod send;
 mod stop;
+mod topology;
 
 use std::io::{self, ErrorKind, IsTerminal as _, Write as _, stderr, stdout};
 
@@ -20,6 +21,7 @@ use crate::config::{Config, Request};
 use crate::diagnostic::Findings;
 use crate::dispatch::DispatchError;
 use crate::exit::Exit;
+use crate::journal::JournalError;
 use crate::source::SourceError;
 
 /// Does what the command line asks for.
@@ -31,6 +33,7 @@ pub fn run(cli: &Cli) -> Exit {
         Some(Command::Send { file }) => send::send(cli, file),
         Some(Command::Dead { command }) => dead::dead(cli, command),
         Some(Command::Queue { command: QueueCommand::Status }) => queue::status(cli),
+        Some(Command::Topology { command }) => topology::topology(cli, *command),
         Some(Command::Plugins { command }) => show_plugins(cli, command),
     }
 }
@@ -68,14 +71,18 @@ fn fail(error: &AppError) -> Exit {
     say(&format!("error: {error}"));
     match error {
         AppError::NoWorkers => Exit::Usage,
-        AppError::Refused(_) | AppError::Services(_) => Exit::Config,
+        AppError::Refused(_) | AppError::Services(_) | AppError::Journal(JournalError::Later(_)) => Exit::Config,
         AppError::TokenRefused(_) => Exit::Refused,
         AppError::Dispatch(DispatchError::ThreadLost) => Exit::Internal,
         AppError::Source(error) | AppError::Dispatch(DispatchError::Source(error)) => exit_of(error),
         AppError::System { .. }
-        | AppError::Dispatch(DispatchError::Threads(_) | DispatchError::AllStuck(_) | DispatchError::SerialStuck(_)) => {
-            Exit::Unavailable
-        }
+        | AppError::Journal(JournalError::Unwritable { .. })
+        | AppError::Dispatch(
+            DispatchError::Threads(_)
+            | DispatchError::AllStuck(_)
+            | DispatchError::SerialStuck(_)
+            | DispatchError::Held(_),
+        ) => Exit::Unavailable,
     }
 }
 
