@@ -148,6 +148,8 @@ struct InHand {
     key: DeliveryKey,
     /// How often it had been sent on before.
     hops: u32,
+    /// The journal's part for the one worker it is for.
+    only: u64,
     /// Letters about it that are on their way.
     letters: usize,
     /// Runs of it that end when those of a newer one do.
@@ -316,7 +318,7 @@ async fn until(due: Option<Instant>) {
 }
 
 impl InHand {
-    fn new(receipt: Receipt, key: DeliveryKey, hops: u32) -> Self {
-        Self { receipt, key, hops, letters: 0, waits: 0, heirs: Vec::new(), is_over: false, is_unsettled: false }
+    fn new(receipt: Receipt, key: DeliveryKey, hops: u32, only: u64) -> Self {
+        Self { receipt, key, hops, only, letters: 0, waits: 0, heirs: Vec::new(), is_over: false, is_unsettled: false }
     }
 }
