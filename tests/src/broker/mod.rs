@@ -3,7 +3,7 @@
 //! One node serves a whole `cargo test`: the first test binary that needs it starts it, and a guardian ends it, by
 //! pid, when cargo has ended, however that came. A test binary that was started without cargo has a node of its own.
 
-mod amqp;
+pub(crate) mod amqp;
 mod install;
 mod node;
 mod vhost;
