@@ -86,7 +86,7 @@ impl Ledger {
     pub fn attempt<'a>(&mut self, messages: impl IntoIterator<Item = &'a (String, Vec<u8>)>) {
         let mut lines = String::new();
         for (id, body) in messages {
-            lines += &format!("attempt {id}\n");
+            lines.extend(["attempt ", id, "\n"]);
             self.bodies.insert(id.clone(), body.clone());
         }
         self.write(&lines);
@@ -99,7 +99,7 @@ impl Ledger {
     pub fn acknowledged(&mut self, ids: impl IntoIterator<Item = String>) {
         let mut lines = String::new();
         for id in ids {
-            lines += &format!("acknowledged {id}\n");
+            lines.extend(["acknowledged ", &id, "\n"]);
             self.acknowledged.insert(id);
         }
         self.write(&lines);

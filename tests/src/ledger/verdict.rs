@@ -1,6 +1,6 @@
 //! Compares what became of everything with what should have.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 
 use super::{Dead, Ledger};
@@ -105,10 +105,42 @@ struct Fate<'a> {
     reasons: Vec<&'a str>,
 }
 
+impl Fate<'_> {
+    fn ends(&self) -> usize {
+        self.successes + self.reasons.len()
+    }
+}
+
+type Fates<'a> = BTreeMap<(&'a str, &'a str), Fate<'a>>;
+
 pub fn judge(ledger: &Ledger, seen: &[Seen], dead: &[Dead]) -> Verdict {
     let mut verdict = Verdict::default();
-    let mut told = Vec::new();
-    let mut fates: BTreeMap<(&str, &str), Fate<'_>> = BTreeMap::new();
+    let fates = gather(ledger, seen, dead, &mut verdict);
+    let counts = &mut verdict.counts;
+    (counts.attempted, counts.acknowledged) = (ledger.bodies.len(), ledger.acknowledged.len());
+    for ((id, worker), fate) in &fates {
+        weigh(ledger, id, worker, fate, &mut verdict);
+    }
+    let has_ended = |id: &str| fates.iter().any(|((of, _), fate)| *of == id && fate.ends() > 0);
+    let unconfirmed = ledger.bodies.keys().filter(|id| !ledger.acknowledged.contains(*id));
+    verdict.counts.recovered = unconfirmed.filter(|id| has_ended(id)).count();
+    for id in &ledger.acknowledged {
+        for worker in ledger.ends.keys() {
+            let fate = fates.get(&(id.as_str(), worker.as_str()));
+            if fate.is_none_or(|fate| fate.ends() == 0) {
+                verdict.counts.lost += 1;
+                let failed = fate.map(|fate| &fate.failed);
+                verdict.told.push(format!("{id} for {worker} is lost; failed attempts: {failed:?}"));
+            }
+        }
+    }
+    verdict.told.truncate(TOLD_MAX);
+    verdict
+}
+
+/// What became of each notification for each worker.
+fn gather<'a>(ledger: &'a Ledger, seen: &'a [Seen], dead: &'a [Dead], verdict: &mut Verdict) -> Fates<'a> {
+    let mut fates = Fates::new();
     for seen in seen {
         let fate = fates.entry((&seen.id, &seen.worker)).or_default();
         if seen.is_success() {
@@ -118,54 +150,35 @@ pub fn judge(ledger: &Ledger, seen: &[Seen], dead: &[Dead]) -> Verdict {
         }
     }
     for letter in dead {
-        match ledger.id_of(&letter.body) {
-            Some(id) => fates.entry((id, &letter.worker)).or_default().reasons.push(&letter.reason),
-            None => {
-                verdict.counts.unexpected += 1;
-                told.push(format!("a dead letter that nobody has published so: {letter:?}"));
-            }
+        if let Some(id) = ledger.id_of(&letter.body) {
+            fates.entry((id, &letter.worker)).or_default().reasons.push(&letter.reason);
+        } else {
+            verdict.counts.unexpected += 1;
+            verdict.told.push(format!("a dead letter that nobody has published so: {letter:?}"));
         }
     }
+    fates
+}
+
+/// Counts what became of one notification for one worker.
+fn weigh(ledger: &Ledger, id: &str, worker: &str, fate: &Fate<'_>, verdict: &mut Verdict) {
+    let Some(end) = ledger.end(id, worker).filter(|_| ledger.bodies.contains_key(id)) else {
+        verdict.counts.unexpected += 1;
+        verdict.told.push(format!("{worker} had {id}, which nobody has published for it"));
+        return;
+    };
     let counts = &mut verdict.counts;
-    (counts.attempted, counts.acknowledged) = (ledger.bodies.len(), ledger.acknowledged.len());
-    let mut recovered = BTreeSet::new();
-    for ((id, worker), fate) in &fates {
-        let confirmed = ledger.acknowledged.contains(*id);
-        if !confirmed && ledger.bodies.contains_key(*id) {
-            recovered.insert(*id);
-        }
-        let Some(end) = ledger.end(id, worker).filter(|_| ledger.bodies.contains_key(*id)) else {
-            counts.unexpected += 1;
-            told.push(format!("{worker} had {id}, which nobody has published for it"));
-            continue;
-        };
-        let good_reasons = fate.reasons.iter().filter(|reason| end.allows(reason)).count();
-        let good_successes = if end.allows_done() { fate.successes } else { 0 };
-        let bad = fate.reasons.len() - good_reasons + fate.successes - good_successes;
-        counts.unexpected += bad;
-        if bad > 0 {
-            let (reasons, successes) = (&fate.reasons, fate.successes);
-            told.push(format!("{id} for {worker}: expected {end:?}, found {successes} successes and {reasons:?}"));
-        }
-        let ends = good_reasons + good_successes;
-        counts.duplicated += ends.saturating_sub(1);
-        if ends > 1 {
-            told.push(format!("{id} for {worker}: {good_successes} successes, dead {:?}", fate.reasons));
-        }
-        counts.repeated += fate.failed.values().map(|times| times.saturating_sub(1)).sum::<usize>();
-        counts.ok += usize::from(confirmed && ends > 0);
+    let good_reasons = fate.reasons.iter().filter(|reason| end.allows(reason)).count();
+    let good = good_reasons + if end.allows_done() { fate.successes } else { 0 };
+    let bad = fate.ends() - good;
+    counts.unexpected += bad;
+    counts.duplicated += good.saturating_sub(1);
+    counts.repeated += fate.failed.values().map(|times| times.saturating_sub(1)).sum::<usize>();
+    counts.ok += usize::from(ledger.acknowledged.contains(id) && good > 0);
+    if bad > 0 || good > 1 {
+        let (successes, reasons) = (fate.successes, &fate.reasons);
+        verdict
+            .told
+            .push(format!("{id} for {worker}: {end:?} expected, {successes} successes found, dead: {reasons:?}"));
     }
-    counts.recovered = recovered.len();
-    for id in &ledger.acknowledged {
-        for worker in ledger.ends.keys() {
-            let fate = fates.get(&(id.as_str(), worker.as_str()));
-            if fate.is_none_or(|fate| fate.successes == 0 && fate.reasons.is_empty()) {
-                counts.lost += 1;
-                told.push(format!("{id} for {worker} is lost; failed attempts: {:?}", fate.map(|fate| &fate.failed)));
-            }
-        }
-    }
-    told.truncate(TOLD_MAX);
-    verdict.told = told;
-    verdict
 }
