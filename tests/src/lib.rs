@@ -23,7 +23,7 @@ pub use wait::{eventually, eventually_some};
 pub use witness::{Mood, Seen, Witness};
 
 /// Says something to whoever runs the tests, past libtest, which swallows what a passing test prints.
-fn say(message: &str) {
+pub fn say(message: &str) {
     use std::io::Write as _;
     // Nobody reads standard error: then there is nobody to tell.
     let _ = writeln!(std::io::stderr(), "worker-tests: {message}");

@@ -109,6 +109,29 @@ impl Broker {
         );
     }
 
+    /// Kills the node of a private broker and has it started again on what it has left; returns before it is back.
+    ///
+    /// # Panics
+    /// The broker is no private one.
+    pub fn kill_and_restart(&self) {
+        let guardian = self.guardian.as_ref().expect("only a private node may be killed");
+        let dead = node::ask_guardian_to_restart(guardian, &self.url("%2f"));
+        assert!(dead, "the node was killed, and still answers; see {}", self.node().log_dir().display());
+    }
+
+    /// Waits until the node takes connections.
+    ///
+    /// # Panics
+    /// It takes none in time.
+    pub fn wait_until_up(&self) {
+        let url = self.url("%2f");
+        assert!(
+            crate::wait::eventually(std::time::Duration::from_secs(90), || amqp::answers(&url)),
+            "the node takes no connections, see {}",
+            self.node().log_dir().display()
+        );
+    }
+
     /// Where the node writes its logs; `None` if the broker was named by a URL. They are kept until a later run.
     pub fn log_dir(&self) -> Option<std::path::PathBuf> {
         match &self.reached {

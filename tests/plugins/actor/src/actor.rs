@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ckan_worker_plugin::prelude::*;
@@ -122,6 +122,7 @@ fn do_one(act: &str, rest: &str, notification: Notification<'_>, host: &Host<'_>
         "hang" => hang(),
         "hang_until_cancelled" => host.sleep(Duration::MAX)?,
         "sleep_ms" => std::thread::sleep(Duration::from_millis(number(what)?)),
+        "gate" => gate(Path::new(what), host)?,
         "abort" => std::process::abort(),
         "exit" => std::process::exit(if what.is_empty() { 3 } else { number(what)? }),
         "segfault" => segfault(),
@@ -139,12 +140,20 @@ fn do_one(act: &str, rest: &str, notification: Notification<'_>, host: &Host<'_>
     Ok(Outcome::done())
 }
 
+/// Waits until somebody makes that file.
+fn gate(file: &Path, host: &Host<'_>) -> Result<()> {
+    while !file.exists() {
+        host.sleep(Duration::from_millis(20))?;
+    }
+    Ok(())
+}
+
 /// What the witness is told: who works on what, for which time, and how that is going to end.
 fn testimony(rest: &str, notification: Notification<'_>) -> Result<Value> {
     let attempt = notification.attempt();
     let fails = |act: &str| match act.trim().split_once(':') {
         Some(("fail_times", times)) => number::<u32>(times).map_or(true, |times| attempt <= times),
-        Some(("sleep_ms" | "log", _)) => false,
+        Some(("sleep_ms" | "gate" | "log", _)) => false,
         Some(_) => true,
         None => act.trim() != "done",
     };
