@@ -60,6 +60,8 @@ pub struct Ledger {
     acknowledged: BTreeSet<String>,
     ends: BTreeMap<String, End>,
     special: BTreeMap<(String, String), End>,
+    /// Bodies that are no notifications, and how often each was confirmed.
+    malformed: BTreeMap<Vec<u8>, usize>,
 }
 
 impl Ledger {
@@ -70,13 +72,23 @@ impl Ledger {
     pub fn new(file: &Path, ends: &[(&str, End)]) -> Self {
         let file = File::options().create(true).append(true).open(file);
         let ends = ends.iter().map(|(worker, end)| ((*worker).to_owned(), *end)).collect();
-        let (bodies, acknowledged, special) = Default::default();
-        Self { file: file.expect("the directory is ours"), bodies, acknowledged, ends, special }
+        let (bodies, acknowledged, special, malformed) = Default::default();
+        Self { file: file.expect("the directory is ours"), bodies, acknowledged, ends, special, malformed }
     }
 
     /// Expects something else of one notification and one worker.
     pub fn expect(&mut self, id: &str, worker: &str, end: End) {
         self.special.insert((id.to_owned(), worker.to_owned()), end);
+    }
+
+    /// Expects a body that is no notification, and that was confirmed, as a dead letter for no worker.
+    pub fn expect_malformed(&mut self, body: &[u8]) {
+        *self.malformed.entry(body.to_vec()).or_default() += 1;
+    }
+
+    /// In how many ways it all is to end: each message for each worker, and what is no notification once.
+    pub fn ends_expected(&self) -> usize {
+        self.acknowledged.len() * self.ends.len() + self.malformed.values().sum::<usize>()
     }
 
     /// Writes down that these are going to be published.
@@ -188,9 +200,29 @@ mod tests {
         let altered = Dead { body: b"{\"payload\": {\"id\": \"a\"}}".to_vec(), ..dead("a", "bad", "permanent") };
         check(&good_seen(), &and(altered), unexpected);
 
+        check(&good_seen(), &and(Dead { body: b"[]".to_vec(), ..dead("a", "", "malformed") }), unexpected);
+
         let duplicated = "4 ok, 0 lost, 0 unexpected, 1 duplicated, 0 recovered";
         check(&with(seen("a", "ok", "done")), &good_dead(), duplicated);
         check(&good_seen(), &and(dead("a", "bad", "permanent")), duplicated);
         check(&with(seen("c", "ok", "done")), &good_dead(), "4 ok, 0 lost, 0 unexpected, 0 duplicated, 1 recovered");
+    }
+
+    #[test]
+    fn what_is_no_notification_is_looked_for_byte_for_byte() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut ledger = Ledger::new(&dir.path().join("l"), &[("ok", End::Done)]);
+        for body in [&b"[]"[..], b"[]", b"null"] {
+            ledger.expect_malformed(body);
+        }
+        assert_eq!(ledger.ends_expected(), 3);
+        let letter = |body: &[u8]| Dead { body: body.to_vec(), ..dead("", "", "malformed") };
+        let counts = ledger.judge(&[], &[letter(b"[]"), letter(b"[]"), letter(b"null")]).counts;
+        assert_eq!(
+            (counts.acknowledged, counts.ok, counts.lost, counts.unexpected, counts.duplicated),
+            (3, 3, 0, 0, 0)
+        );
+        let counts = ledger.judge(&[], &[letter(b"[]"), letter(b"null"), letter(b"null"), letter(b"nul")]).counts;
+        assert_eq!((counts.ok, counts.lost, counts.unexpected, counts.duplicated), (2, 1, 1, 1));
     }
 }

@@ -115,9 +115,10 @@ type Fates<'a> = BTreeMap<(&'a str, &'a str), Fate<'a>>;
 
 pub fn judge(ledger: &Ledger, seen: &[Seen], dead: &[Dead]) -> Verdict {
     let mut verdict = Verdict::default();
-    let fates = gather(ledger, seen, dead, &mut verdict);
-    let counts = &mut verdict.counts;
-    (counts.attempted, counts.acknowledged) = (ledger.bodies.len(), ledger.acknowledged.len());
+    let (fates, malformed) = gather(ledger, seen, dead, &mut verdict);
+    weigh_malformed(ledger, &malformed, &mut verdict);
+    verdict.counts.attempted += ledger.bodies.len();
+    verdict.counts.acknowledged += ledger.acknowledged.len();
     for ((id, worker), fate) in &fates {
         weigh(ledger, id, worker, fate, &mut verdict);
     }
@@ -138,9 +139,17 @@ pub fn judge(ledger: &Ledger, seen: &[Seen], dead: &[Dead]) -> Verdict {
     verdict
 }
 
-/// What became of each notification for each worker.
-fn gather<'a>(ledger: &'a Ledger, seen: &'a [Seen], dead: &'a [Dead], verdict: &mut Verdict) -> Fates<'a> {
-    let mut fates = Fates::new();
+/// How often each body lies dead that is no notification.
+type Malformed<'a> = BTreeMap<&'a [u8], usize>;
+
+/// What became of each notification for each worker, and what was no notification.
+fn gather<'a>(
+    ledger: &'a Ledger,
+    seen: &'a [Seen],
+    dead: &'a [Dead],
+    verdict: &mut Verdict,
+) -> (Fates<'a>, Malformed<'a>) {
+    let (mut fates, mut malformed) = (Fates::new(), Malformed::new());
     for seen in seen {
         let fate = fates.entry((&seen.id, &seen.worker)).or_default();
         if seen.is_success() {
@@ -152,12 +161,31 @@ fn gather<'a>(ledger: &'a Ledger, seen: &'a [Seen], dead: &'a [Dead], verdict: &
     for letter in dead {
         if let Some(id) = ledger.id_of(&letter.body) {
             fates.entry((id, &letter.worker)).or_default().reasons.push(&letter.reason);
+        } else if letter.reason == "malformed" && ledger.malformed.contains_key(&letter.body) {
+            *malformed.entry(&letter.body).or_default() += 1;
         } else {
+            let body = String::from_utf8_lossy(&letter.body[..letter.body.len().min(200)]).into_owned();
             verdict.counts.unexpected += 1;
-            verdict.told.push(format!("a dead letter that nobody has published so: {letter:?}"));
+            verdict.told.push(format!("a letter that nobody has published so, dead {:?}: {body}", letter.reason));
         }
     }
-    fates
+    (fates, malformed)
+}
+
+fn weigh_malformed(ledger: &Ledger, found: &Malformed<'_>, verdict: &mut Verdict) {
+    for (body, expected) in &ledger.malformed {
+        let found = found.get(body.as_slice()).copied().unwrap_or_default();
+        let counts = &mut verdict.counts;
+        counts.attempted += expected;
+        counts.acknowledged += expected;
+        counts.ok += found.min(*expected);
+        counts.lost += expected.saturating_sub(found);
+        counts.duplicated += found.saturating_sub(*expected);
+        if found != *expected {
+            let body = String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned();
+            verdict.told.push(format!("{found} dead letters, {expected} expected, of {body}"));
+        }
+    }
 }
 
 /// Counts what became of one notification for one worker.

@@ -1,6 +1,6 @@
 //! A queue in a file, as an outsider sees it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ckan_worker::Config;
 use ckan_worker::source::{self, Message, Settings, sqlite};
@@ -12,27 +12,28 @@ use worker_tests::{Dead, Ledger};
 const WINDOW: usize = 50;
 
 pub struct FileQueue {
-    dir: TempDir,
+    path: PathBuf,
+    /// Gone with this, if it is our own.
+    _dir: Option<TempDir>,
     runtime: Runtime,
 }
 
 impl FileQueue {
     pub fn new() -> Self {
         let dir = tempfile::Builder::new().prefix("queue-").tempdir().unwrap();
-        Self { dir, runtime: runtime() }
+        Self { path: dir.path().join("queue.db"), _dir: Some(dir), runtime: runtime() }
     }
 
-    pub fn path(&self) -> PathBuf {
-        self.dir.path().join("queue.db")
+    pub fn on(dir: &Path) -> Self {
+        Self { path: dir.join("queue.db"), _dir: None, runtime: runtime() }
     }
 
     pub fn url(&self) -> String {
-        format!("sqlite:{}", self.path().display())
+        format!("sqlite:{}", self.path.display())
     }
 
     fn settings(&self) -> Settings {
-        let settings =
-            [("ckan.site_id", "portal"), ("queue.name", "portal.queue"), ("amqp.url", &self.url())];
+        let settings = [("ckan.site_id", "portal"), ("queue.name", "portal.queue"), ("amqp.url", &self.url())];
         Config::from_map(settings).expect("these settings are good").queue
     }
 
@@ -42,7 +43,7 @@ impl FileQueue {
     }
 
     pub fn dead(&self) -> Vec<Dead> {
-        let letters = sqlite::letters(&self.path(), &self.settings()).unwrap_or_default();
+        let letters = sqlite::letters(&self.path, &self.settings()).unwrap_or_default();
         let dead = letters.into_iter().map(|letter| Dead {
             worker: letter.worker.unwrap_or_default(),
             reason: letter.reason,

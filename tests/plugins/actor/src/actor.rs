@@ -117,6 +117,8 @@ fn do_one(act: &str, rest: &str, notification: Notification<'_>, host: &Host<'_>
             return Err(Error::retryable("told to come back later").retry_after(delay));
         }
         "permanent" => return Err(Error::permanent("told to fail for good")),
+        "permanent_without" if Path::new(what).exists() => {}
+        "permanent_without" => return Err(Error::permanent("told to fail for good as long as a file is missing")),
         "error_bytes" => return Err(Error::permanent("e".repeat(number(what)?))),
         "panic" => panic!("told to panic"),
         "hang" => hang(),
