@@ -15,6 +15,8 @@ use tokio::sync::watch;
 use crate::catalog::{Catalog, Entry, LoadedLibrary, LoadedWorker, Manifest, Options, Refusal, State, load, places};
 use crate::config::Config;
 use crate::dispatch::{self, DispatchError, Dispatcher, Summary};
+use crate::gate::Gate;
+use crate::journal::{Journal, JournalError, worker_hash};
 use crate::observe::Observer;
 use crate::retry::RetryPolicy;
 use crate::services::ckan::CheckReport;
@@ -22,6 +24,9 @@ use crate::services::ffi;
 use crate::source::{self, SourceError};
 use crate::subscription::Member;
 use ground::Ground;
+
+/// How many deliveries are held when bursts are gathered, unless that is set.
+const GATHERED_AT_ONCE: usize = 256;
 
 /// The host, as a program embeds it: which workers it runs, from files or linked in, on the queue of its settings.
 ///
@@ -77,6 +82,9 @@ pub enum AppError {
     /// The queue cannot be consumed.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// What is done cannot be written down.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// The work stopped.
     #[error(transparent)]
     Dispatch(#[from] DispatchError),
@@ -209,13 +217,15 @@ impl App {
         }
         ground.introduce_us(&stop)?;
         let Ground { runtime, services, give_up, _fetched_dir, .. } = ground;
+        let journal = Journal::open(&self.config.journal)?;
+        let members: Arc<[Member]> = members.into();
         let source = {
             // Opening a source starts its tasks.
             let _entered = runtime.enter();
-            source::open(&self.config.queue, self.in_hand_max())?
+            source::open(&self.config.queue, self.in_hand_max(&members))?
         };
-        let members: Arc<[Member]> = members.into();
-        let dispatcher = Dispatcher::new(source, Arc::clone(&members), services, give_up, self.dispatch_settings());
+        let settings = self.dispatch_settings(&members);
+        let dispatcher = Dispatcher::new(source, journal, Arc::clone(&members), services, give_up, settings);
         let stopped = runtime.block_on(dispatcher.run(stop));
         let_go(members, self.config.run.grace);
         runtime.shutdown_background();
@@ -292,26 +302,41 @@ impl App {
             operations: manifest.operations.clone(),
             retry: RetryPolicy {
                 attempts: section.and_then(|section| section.attempts).unwrap_or(self.config.run.attempts),
+                ladder: self.config.queue.ladder.clone(),
             },
+            key: worker_hash(worker.name()),
+            coalesces: self.coalesce(&worker) > Duration::ZERO,
+            gate: Gate::default(),
             deadline: section.and_then(|section| section.deadline).unwrap_or(self.config.run.deadline),
             serial: manifest.serial.then(Default::default),
             worker,
         }
     }
 
-    fn in_hand_max(&self) -> usize {
-        self.config.queue.prefetch.map_or(self.config.run.concurrency * 2, usize::from)
+    /// How many deliveries may be in hand: enough to keep the threads busy, and what is gathered keeps none.
+    fn in_hand_max(&self, members: &[Member]) -> usize {
+        let busy = self.config.run.concurrency * 2;
+        let gathers = members.iter().any(|member| member.coalesces);
+        let computed = if gathers { busy.max(GATHERED_AT_ONCE) } else { busy };
+        self.config.queue.prefetch.map_or(computed, usize::from)
     }
 
-    fn dispatch_settings(&self) -> dispatch::Settings {
+    fn dispatch_settings(&self, members: &[Member]) -> dispatch::Settings {
         let run = &self.config.run;
         dispatch::Settings {
             concurrency: run.concurrency,
-            in_hand_max: self.in_hand_max(),
+            in_hand_max: self.in_hand_max(members),
             grace: run.grace,
             drain: run.drain,
             body_bytes_max: run.body_bytes_max,
+            coalesce: members.iter().map(|member| self.coalesce(&member.worker)).max().unwrap_or_default(),
             until_empty: self.until_empty,
         }
+    }
+
+    /// How long notifications about one dataset are gathered for a worker.
+    fn coalesce(&self, worker: &LoadedWorker) -> Duration {
+        let set = self.config.workers.get(worker.name()).and_then(|section| section.coalesce);
+        set.unwrap_or_else(|| Duration::from_millis(worker.manifest().coalesce_ms))
     }
 }

@@ -88,6 +88,11 @@ impl Past {
     }
 }
 
+impl Receipt {
+    /// A right to settle nothing: no session has the number 0.
+    pub(crate) const VOID: Self = Self { session: 0, tag: 0 };
+}
+
 /// What is sent on of a notification, for one worker alone, before its delivery is settled.
 #[derive(Debug, Clone)]
 pub struct Letter {

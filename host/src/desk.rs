@@ -21,8 +21,10 @@ pub struct Board {
     pub events: SegQueue<Event>,
     /// Wakes the dispatcher.
     pub ready: Notify,
-    /// Nothing new is to be started.
+    /// Nothing new is to be started, for good.
     pub stopping: AtomicBool,
+    /// Nothing at all is to be started just now.
+    pub held: AtomicBool,
     /// Times are counted from here.
     epoch: Instant,
 }
@@ -30,7 +32,13 @@ pub struct Board {
 impl Board {
     /// An empty one.
     pub fn new() -> Self {
-        Self { events: SegQueue::new(), ready: Notify::new(), stopping: AtomicBool::new(false), epoch: Instant::now() }
+        Self {
+            events: SegQueue::new(),
+            ready: Notify::new(),
+            stopping: AtomicBool::new(false),
+            held: AtomicBool::new(false),
+            epoch: Instant::now(),
+        }
     }
 
     /// Microseconds since the board was made; never 0.
@@ -100,6 +108,11 @@ impl Desk {
         if self.untold.swap(0, Ordering::Relaxed) > 0 {
             self.board.ready.notify_one();
         }
+    }
+
+    /// Whether nothing at all is to be started just now.
+    pub fn is_held(&self) -> bool {
+        self.board.held.load(Ordering::Acquire)
     }
 
     /// Whether nothing new is to be started.

@@ -1,27 +1,36 @@
 //! One message's way, seen from the one who owns it: take, hand to the threads, hear how it ended, settle.
 
+mod alone;
 mod finish;
+mod gather;
+mod hear;
+mod hold;
+mod look;
 mod take;
 
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use slab::Slab;
 use tokio::sync::watch;
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{Id, JoinSet};
 use tokio::time::MissedTickBehavior;
 
-use crate::delivery::{DeadReason, Letter, Receipt};
+use crate::delivery::Receipt;
 use crate::desk::Board;
+use crate::journal::{DeliveryKey, Journal};
 use crate::lanes::Lanes;
-use crate::pool::{Overdue, Pool};
-use crate::process::{self, Ended};
-use crate::retry::{Disposition, Outcome};
+use crate::pool::Pool;
 use crate::services::ffi::Services;
 use crate::source::{Letters, Source, SourceError};
 use crate::subscription::Member;
-use crate::task::{Event, Job, Task};
+use crate::task::{Job, Task};
+use gather::Gathering;
+use hear::{Kept, Unwritten};
+use hold::Hold;
 
 /// How often overdue runs and waiting work are looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -31,9 +40,6 @@ const ASK_EVERY: Duration = Duration::from_millis(200);
 
 /// How long a queue that is asked whether it is empty may be away.
 const UNANSWERED_MAX: Duration = Duration::from_secs(30);
-
-/// How long to wait before a dead letter that could not be kept is tried again.
-const KEEP_AGAIN: Duration = Duration::from_secs(1);
 
 /// How work is to be done.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +54,8 @@ pub struct Settings {
     pub drain: Duration,
     /// The longest body that is read, in bytes.
     pub body_bytes_max: usize,
+    /// How long notifications about one dataset are gathered; zero if no worker wants that.
+    pub coalesce: Duration,
     /// Stop once the queue is empty.
     pub until_empty: bool,
 }
@@ -69,6 +77,9 @@ pub enum DispatchError {
         "{0} takes one notification at a time, outlived its deadline with one, and cannot be stopped; only a restart gets it back"
     )]
     SerialStuck(String),
+    /// Nothing could be started for long, and somebody waits for the queue to become empty.
+    #[error("nothing could be started for {UNANSWERED_MAX:?}: {0}")]
+    Held(String),
     /// A thread panicked outside of any worker.
     #[error(
         "a thread that runs workers has ended by a panic, which is a bug in the host; what it had in hand comes back"
@@ -83,6 +94,8 @@ pub struct Summary {
     pub settled: u64,
     /// Deliveries that were given back.
     pub released: u64,
+    /// Runs that were sent to wait until they are tried again.
+    pub retried: u64,
     /// Dead letters that were kept.
     pub dead: u64,
     /// Runs that were still going when the time to stop was over.
@@ -93,14 +106,33 @@ pub struct Summary {
 pub struct Dispatcher {
     source: Box<dyn Source>,
     letters: Arc<dyn Letters>,
+    journal: Journal,
     settings: Settings,
     members: Arc<[Member]>,
     services: Arc<Services>,
     board: Arc<Board>,
     pool: Pool,
     lanes: Lanes<Job>,
+    gathering: Gathering,
     in_hand: Slab<InHand>,
-    keeping: JoinSet<(usize, bool)>,
+    /// Notifications that the threads have, or will have without more ado.
+    running: usize,
+    /// What has to run alone, with its lane, and which of it does.
+    alone: VecDeque<(Option<u64>, Job)>,
+    alone_in_hand: Option<usize>,
+    keeping: JoinSet<Kept>,
+    /// Which notification a letter is about that is on its way.
+    kept_for: HashMap<Id, usize>,
+    /// How many letters have failed several times and are still tried.
+    failing: Arc<AtomicUsize>,
+    unwritten: Unwritten,
+    /// What waits for the journal to say that it is on file.
+    writing: Vec<usize>,
+    journal_trouble: Option<String>,
+    hold: Option<Hold>,
+    /// When CKAN was last asked whether it is back.
+    probed: Option<Instant>,
+    probes: JoinSet<()>,
     settled: Vec<Receipt>,
     released: Vec<Receipt>,
     give_up: watch::Sender<bool>,
@@ -112,9 +144,16 @@ pub struct Dispatcher {
 /// A delivery that is not yet settled.
 struct InHand {
     receipt: Receipt,
-    /// Dead letters that are on their way to be kept.
+    key: DeliveryKey,
+    /// How often it had been sent on before.
+    hops: u32,
+    /// Letters about it that are on their way.
     letters: usize,
-    /// All workers are through with it.
+    /// Runs of it that end when those of a newer one do.
+    waits: usize,
+    /// The runs that end with it: the ticket of the older notification, and the worker's key.
+    heirs: Vec<(usize, u64)>,
+    /// All workers have had it.
     is_over: bool,
     /// It is to come back.
     is_unsettled: bool,
@@ -124,6 +163,7 @@ impl Dispatcher {
     /// Puts the parts together. `give_up` becomes `true` when runs are to be broken off.
     pub fn new(
         source: Box<dyn Source>,
+        journal: Journal,
         members: Arc<[Member]>,
         services: Arc<Services>,
         give_up: watch::Sender<bool>,
@@ -138,20 +178,34 @@ impl Dispatcher {
             Arc::clone(&members),
             Arc::clone(&services),
             Arc::clone(&board),
+            Arc::clone(journal.running()),
             settings.concurrency,
             settings.grace,
         );
         Self {
             letters: source.letters(),
             source,
+            journal,
             settings,
             members,
             services,
             board,
             pool,
             lanes: Lanes::default(),
+            gathering: Gathering::default(),
             in_hand: Slab::new(),
+            running: 0,
+            alone: VecDeque::new(),
+            alone_in_hand: None,
             keeping: JoinSet::new(),
+            kept_for: HashMap::new(),
+            failing: Arc::default(),
+            unwritten: Unwritten::default(),
+            writing: Vec::new(),
+            journal_trouble: None,
+            hold: None,
+            probed: None,
+            probes: JoinSet::new(),
             settled: Vec::new(),
             released: Vec::new(),
             give_up,
@@ -177,15 +231,19 @@ impl Dispatcher {
         ask.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let board = Arc::clone(&self.board);
         loop {
-            let room = self.settings.in_hand_max.saturating_sub(self.in_hand.len());
+            let room = self.room();
+            let due = self.gathering.due();
             tokio::select! {
                 biased;
                 () = told_to_stop(stop) => return Ok(()),
                 () = board.ready.notified() => {}
-                Some(kept) = self.keeping.join_next() => self.letter_ended(&kept),
+                told = self.journal.told() => self.journal_told(told),
+                Some(kept) = self.keeping.join_next_with_id() => self.letter_ended(kept),
                 batch = self.source.next(room), if room > 0 => self.take(batch?)?,
-                _ = look.tick(), if !self.in_hand.is_empty() => self.look_after()?,
+                () = until(due), if due.is_some() => self.start_gathered()?,
+                _ = look.tick(), if self.has_something_to_look_after() => self.look_after()?,
                 _ = ask.tick(), if self.settings.until_empty && self.in_hand.is_empty() => {
+                    self.give_up_if_held_long()?;
                     let is_empty = tokio::select! {
                         biased;
                         // A broker that is away may take long to answer.
@@ -200,6 +258,14 @@ impl Dispatcher {
             self.hear()?;
             self.settle();
         }
+    }
+
+    /// How many more deliveries may be taken now.
+    fn room(&self) -> usize {
+        if self.is_held() || self.is_anything_alone() {
+            return 0;
+        }
+        self.settings.in_hand_max.saturating_sub(self.in_hand.len())
     }
 
     /// Asks whether the queue is empty. A queue that is briefly away cannot say, and is asked again.
@@ -221,38 +287,6 @@ impl Dispatcher {
         self.pool.submit(tasks).map_err(DispatchError::Threads)
     }
 
-    /// Hears what the threads have told.
-    fn hear(&mut self) -> Result<(), DispatchError> {
-        let mut groups = Vec::new();
-        while let Some(event) = self.board.events.pop() {
-            match event {
-                Event::Dead(ticket, letter) => self.keep(ticket, *letter),
-                Event::Unsettled(ticket) => self.in_hand[ticket].is_unsettled = true,
-                Event::Over(ticket, lane) => {
-                    let next = lane.and_then(|lane| self.lanes.leave(lane).map(|jobs| (Some(lane), jobs)));
-                    groups.extend(next);
-                    self.over(ticket);
-                }
-            }
-        }
-        if groups.is_empty() { Ok(()) } else { self.start(groups) }
-    }
-
-    fn over(&mut self, ticket: usize) {
-        self.in_hand[ticket].is_over = true;
-        self.close_if_ended(ticket);
-    }
-
-    /// A delivery whose runs have all ended, durably, is settled; one that a run of which did not end comes back.
-    fn close_if_ended(&mut self, ticket: usize) {
-        let delivery = &self.in_hand[ticket];
-        if !delivery.is_over || delivery.letters > 0 {
-            return;
-        }
-        let InHand { receipt, is_unsettled, .. } = self.in_hand.remove(ticket);
-        if is_unsettled { self.released.push(receipt) } else { self.settled.push(receipt) }
-    }
-
     fn settle(&mut self) {
         if !self.settled.is_empty() {
             self.summary.settled += self.settled.len() as u64;
@@ -263,85 +297,6 @@ impl Dispatcher {
             self.source.release(std::mem::take(&mut self.released));
         }
     }
-
-    /// Keeps a dead letter, however often that has to be tried; the delivery is not settled before.
-    fn keep(&mut self, ticket: usize, letter: Letter) {
-        self.in_hand[ticket].letters += 1;
-        let (letters, mut give_up) = (Arc::clone(&self.letters), self.give_up.subscribe());
-        self.keeping.spawn(async move {
-            while let Err(error) = letters.keep(&letter).await {
-                tracing::error!(delivery = %letter.delivery, %error, "a dead letter could not be kept; trying again");
-                tokio::select! {
-                    _ = give_up.wait_for(|given_up| *given_up) => return (ticket, false),
-                    () = tokio::time::sleep(KEEP_AGAIN) => {}
-                }
-            }
-            (ticket, true)
-        });
-    }
-
-    fn letter_ended(&mut self, kept: &Result<(usize, bool), JoinError>) {
-        // A task that panicked has not said which letter it had: that delivery stays unsettled and comes back.
-        let &Ok((ticket, is_kept)) = kept else {
-            tracing::error!("keeping a dead letter ended with a bug; its notification comes back after a restart");
-            return;
-        };
-        let delivery = &mut self.in_hand[ticket];
-        delivery.letters -= 1;
-        delivery.is_unsettled |= !is_kept;
-        self.summary.dead += u64::from(is_kept);
-        self.close_if_ended(ticket);
-    }
-
-    /// Gives up runs that outlived their deadline, and brings threads to what waits too long.
-    fn look_after(&mut self) -> Result<(), DispatchError> {
-        let mut given_up = Ok(());
-        for Overdue { task, turn } in self.pool.take_overdue(Instant::now()) {
-            // All of them, whatever comes of the first: nobody else ends what was taken away.
-            given_up = given_up.and(self.give_up_run(&task, turn));
-        }
-        given_up?;
-        if self.pool.stuck() >= self.settings.concurrency {
-            return Err(DispatchError::AllStuck(self.pool.stuck()));
-        }
-        if self.pool.has_lost_a_thread() {
-            return Err(DispatchError::ThreadLost);
-        }
-        self.pool.look_after().map_err(DispatchError::Threads)
-    }
-
-    /// Ends a run that a stuck thread will not end; another thread goes on behind it.
-    fn give_up_run(&mut self, task: &Arc<Task>, turn: usize) -> Result<(), DispatchError> {
-        let (position, index) = (turn / self.members.len(), turn % self.members.len());
-        let (job, member) = (&task.jobs[position], &self.members[index]);
-        let error = format!(
-            "outlived its deadline of {:?} by more than {:?}; its thread is lost until it comes back",
-            member.deadline, self.settings.grace
-        );
-        let ended = Ended {
-            member,
-            outcome: Outcome::TimedOut(error),
-            attempts: task.attempt(),
-            duration: member.deadline + self.settings.grace,
-            disposition: Disposition::Dead(DeadReason::TimedOut),
-        };
-        process::report(job, &ended, &self.services);
-        let letter = job.letter(member.worker.name(), DeadReason::TimedOut, ended.outcome.into_error(), ended.attempts);
-        // Other threads wait for their turn with it, for ever.
-        let is_blocked = member.serial.is_some().then(|| DispatchError::SerialStuck(member.worker.name().to_owned()));
-        let ticket = job.ticket;
-        self.keep(ticket, letter);
-        if index + 1 == self.members.len() {
-            let is_last = position + 1 == task.jobs.len();
-            self.board.events.push(Event::Over(ticket, task.lane.filter(|_| is_last)));
-            if is_last {
-                return is_blocked.map_or(Ok(()), Err);
-            }
-        }
-        let rest = Arc::new(Task::new(task.lane, Arc::clone(&task.jobs), turn + 1));
-        self.pool.submit([rest]).map_err(DispatchError::Threads)?;
-        is_blocked.map_or(Ok(()), Err)
-    }
 }
 
 /// Waits until `stop` becomes `true`; for ever, if nobody is left who could say so.
@@ -351,8 +306,16 @@ async fn told_to_stop(stop: &mut watch::Receiver<bool>) {
     }
 }
 
+/// Waits until then; for ever without a time.
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
 impl InHand {
-    fn new(receipt: Receipt) -> Self {
-        Self { receipt, letters: 0, is_over: false, is_unsettled: false }
+    fn new(receipt: Receipt, key: DeliveryKey, hops: u32) -> Self {
+        Self { receipt, key, hops, letters: 0, waits: 0, heirs: Vec::new(), is_over: false, is_unsettled: false }
     }
 }

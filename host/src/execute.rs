@@ -1,13 +1,14 @@
 //! One attempt: calls a worker on one notification and reads how it ended.
 
 use std::fmt::Write as _;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ckan_worker_abi as abi;
 
 use crate::catalog::LoadedWorker;
 use crate::notification::Notification;
 use crate::retry::Outcome;
+use crate::services::ckan::{NOT_AUTHORIZED, UNAVAILABLE};
 use crate::services::ffi::{Call, Services};
 use crate::subscription::Member;
 
@@ -58,12 +59,19 @@ fn outcome(reply: abi::Reply, call: &Call<'_>, services: &Services) -> Outcome {
     match reply.status {
         abi::Status::DONE => Outcome::Done,
         abi::Status::SKIPPED => Outcome::Skipped(reply.message.into_string().into()),
+        // A token that lacks a right would fail with every notification; the worker waits instead.
+        abi::Status::PERMANENT if reply.code.as_str() == NOT_AUTHORIZED => Outcome::Refused(text(reply)),
         abi::Status::PERMANENT | abi::Status::FATAL => Outcome::Impossible(text(reply)),
         abi::Status::PANIC => Outcome::Panicked(text(reply)),
         abi::Status::CANCELLED if *services.give_up.borrow() => Outcome::Interrupted,
         abi::Status::CANCELLED if call.is_cancelled() => {
             Outcome::TimedOut("outlived its deadline and gave up when it was told so".to_owned())
         }
+        abi::Status::RETRY if reply.retry_after_ms > 0 => {
+            let after = Some(Duration::from_millis(reply.retry_after_ms));
+            Outcome::Held { error: text(reply), after }
+        }
+        abi::Status::RETRY if reply.code.as_str() == UNAVAILABLE => Outcome::Held { error: text(reply), after: None },
         // Whatever is not known may pass.
         _ => Outcome::Failed(text(reply)),
     }

@@ -50,6 +50,11 @@ impl<T> Lanes<T> {
         }
     }
 
+    /// Takes what waits in a lane that stays taken.
+    pub fn catch_up(&mut self, lane: u64) -> Vec<T> {
+        self.take_waiting(lane).unwrap_or_default()
+    }
+
     /// Takes out everything that waits; the lanes stay taken by what is being worked on.
     pub fn drain(&mut self) -> Vec<T> {
         self.busy.values_mut().flat_map(std::mem::take).collect()

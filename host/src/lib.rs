@@ -17,6 +17,7 @@ mod execute;
 mod task;
 mod lanes;
 pub mod subscription;
+pub mod gate;
 
 // What was asked for.
 pub mod log;

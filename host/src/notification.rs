@@ -98,6 +98,13 @@ fn beginning(body: &[u8]) -> String {
 }
 
 impl Notification {
+    /// Whether who works on this need not work on an earlier one of the same lane: it is about the same thing, or about
+    /// the whole dataset.
+    pub fn covers(&self, earlier: &Self) -> bool {
+        let is_same = self.routing_key() == earlier.routing_key() && self.entity_id() == earlier.entity_id();
+        (is_same && self.entity_id().is_some()) || self.routing_key() == "Package"
+    }
+
     /// The whole message it was read from, byte for byte.
     pub fn body(&self) -> &Bytes {
         &self.body

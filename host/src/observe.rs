@@ -33,7 +33,7 @@ pub struct RunEnded<'a> {
     pub operation: &'a str,
     /// Its id, if it has one.
     pub entity_id: Option<&'a str>,
-    /// `done`, `skipped`, `dead` or `interrupted`.
+    /// `done`, `skipped`, `superseded`, `retry`, `dead` or `interrupted`.
     pub outcome: &'static str,
     /// Why it was skipped, or the error.
     pub message: &'a str,
@@ -66,6 +66,10 @@ pub fn log_run(run: &RunEnded<'_>) {
         "dead" => tracing::warn!(
             worker, %delivery, outcome, attempts, duration_ms,
             "{worker} gave up on {routing_key} {operation} {entity}: {message}"
+        ),
+        "retry" => tracing::info!(
+            worker, %delivery, outcome, attempts, duration_ms,
+            "{worker} will retry {routing_key} {operation} {entity}: {message}"
         ),
         "interrupted" => tracing::info!(
             worker, %delivery, outcome, attempts, duration_ms,

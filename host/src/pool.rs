@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crossbeam_queue::SegQueue;
 
 use crate::desk::{Board, Desk};
+use crate::journal::Running;
 use crate::process::process;
 use crate::services::ffi::Services;
 use crate::subscription::Member;
@@ -33,6 +34,7 @@ struct Shared {
     members: Arc<[Member]>,
     services: Arc<Services>,
     board: Arc<Board>,
+    running: Arc<Running>,
     waiting: SegQueue<Arc<Task>>,
     /// How many threads sleep. Changed with `bed` held, read without.
     sleepers: AtomicUsize,
@@ -55,6 +57,7 @@ impl Pool {
         members: Arc<[Member]>,
         services: Arc<Services>,
         board: Arc<Board>,
+        running: Arc<Running>,
         threads_max: usize,
         grace: Duration,
     ) -> Self {
@@ -62,6 +65,7 @@ impl Pool {
             members,
             services,
             board,
+            running,
             waiting: SegQueue::new(),
             sleepers: AtomicUsize::new(0),
             bed: Mutex::new(()),
@@ -190,10 +194,11 @@ impl Pool {
 
 /// A thread's life: takes what waits, sleeps when nothing does.
 fn work(shared: &Shared, desk: &Desk) {
+    let mut slot = shared.running.slot();
     loop {
         while let Some(task) = shared.waiting.pop() {
             desk.put(Some(Arc::clone(&task)));
-            process(&task, &shared.members, &shared.services, desk);
+            process(&task, &shared.members, &shared.services, desk, &mut slot);
             desk.put(None);
             if task.was_taken_away() {
                 tracing::warn!("a worker has come back from a run that was given up; its result is not used");
@@ -201,6 +206,7 @@ fn work(shared: &Shared, desk: &Desk) {
             }
         }
         desk.wake_dispatcher();
+        slot.idle();
         if !sleep(shared) {
             return;
         }

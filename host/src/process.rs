@@ -2,37 +2,41 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::PoisonError;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use crate::delivery::{Fate, Letter};
 use crate::desk::Desk;
-use crate::execute::{Attempt, execute};
+use crate::execute::{self, execute};
+use crate::journal::Slot;
 use crate::observe::{RunEnded, log_run};
-use crate::retry::{Disposition, Outcome};
+use crate::retry::{Attempt, Disposition, Outcome, Wait, rung_name};
+use crate::seed;
 use crate::services::ffi::Services;
 use crate::subscription::Member;
 use crate::task::{Event, Job, Task};
 
 /// Works through a task.
-pub fn process(task: &Task, members: &[Member], services: &Services, desk: &Desk) {
+pub fn process(task: &Task, members: &[Member], services: &Services, desk: &Desk, slot: &mut Slot) {
     let last = task.jobs.len() - 1;
     loop {
         let turn = task.turn();
-        let (position, member) = (turn / members.len(), turn % members.len());
+        let (position, index) = (turn / members.len(), turn % members.len());
         let Some(job) = task.jobs.get(position) else { return };
-        if member == 0 && desk.is_stopping() {
+        if desk.is_held() || (index == 0 && desk.is_stopping()) {
             return give_back(task, position, desk);
         }
-        let ended = run(task, job, &members[member], services, desk);
+        let member = &members[index];
+        let step = step(task, position, index, member, |job| run(job, member, services, desk, slot));
         if !task.end(turn) {
             return;
         }
-        let is_interrupted = ended.disposition == Disposition::Unsettled;
-        tell(job, ended, services, desk);
+        let is_interrupted = matches!(&step, Step::Ran(ended) if ended.disposition == Disposition::Unsettled);
+        tell(job, index, step, services, desk);
         if is_interrupted {
             // It comes back for all workers: those that have not begun wait until then.
             return give_back(task, position, desk);
         }
-        if member + 1 == members.len() {
+        if index + 1 == members.len() {
             desk.tell(Event::Over(job.ticket, task.lane.filter(|_| position == last)));
         }
     }
@@ -46,38 +50,109 @@ fn give_back(task: &Task, position: usize, desk: &Desk) {
     }
 }
 
-/// How a run ended, after all its attempts.
+/// What comes of one worker's turn with one notification.
+enum Step<'a> {
+    /// It was through with it before.
+    Known,
+    /// It does not ask for it.
+    Declined(Ended<'a>),
+    /// It will have a newer one about the same, which has this ticket.
+    Superseded(Ended<'a>, usize),
+    /// It ran, or would have if it could.
+    Ran(Ended<'a>),
+}
+
+/// How a run ended.
 pub struct Ended<'a> {
     /// The worker.
     pub member: &'a Member,
-    /// How the last attempt ended.
+    /// How its attempt ended.
     pub outcome: Outcome,
-    /// How often it was tried.
+    /// Which attempt it was.
     pub attempts: u32,
-    /// How long it took, all attempts together.
+    /// How long it took.
     pub duration: Duration,
     /// What becomes of it.
     pub disposition: Disposition,
 }
 
-/// Runs one worker on one notification, as often as is allowed.
-fn run<'a>(task: &Task, job: &Job, member: &'a Member, services: &Services, desk: &Desk) -> Ended<'a> {
-    let started = Instant::now();
-    let mut attempts = job.past.as_ref().map_or(0, |past| past.attempts);
-    let (outcome, disposition) = match member.declines(&job.notification, job.past.as_ref().map(|past| &*past.worker)) {
-        Some(reason) => (Outcome::Skipped(reason), Disposition::Ended),
-        None => loop {
-            attempts += 1;
-            task.begin_attempt(attempts);
-            let outcome = attempt(job, member, attempts, services, desk);
-            match member.retry.decide(&outcome, attempts) {
-                Disposition::Retry if desk.is_stopping() => break (Outcome::Interrupted, Disposition::Unsettled),
-                Disposition::Retry => {}
-                disposition => break (outcome, disposition),
-            }
-        },
+fn step<'a>(
+    task: &Task,
+    position: usize,
+    index: usize,
+    member: &'a Member,
+    run: impl FnOnce(&Job) -> Ended<'a>,
+) -> Step<'a> {
+    let job = &task.jobs[position];
+    if job.has_ended(index) {
+        return Step::Known;
+    }
+    let without_running = |outcome| Ended {
+        member,
+        outcome,
+        attempts: job.attempts(),
+        duration: Duration::ZERO,
+        disposition: Disposition::Ended,
     };
-    Ended { member, outcome, attempts, duration: started.elapsed(), disposition }
+    if let Some(reason) = member.declines(&job.notification, job.only()) {
+        return Step::Declined(without_running(Outcome::Skipped(reason)));
+    }
+    match superseded_by(task, position, index, member) {
+        Some(by) => Step::Superseded(without_running(Outcome::Done), by),
+        None => Step::Ran(run(job)),
+    }
+}
+
+/// The ticket of the newest notification behind this one that says all that this one does, if that is enough.
+fn superseded_by(task: &Task, position: usize, index: usize, member: &Member) -> Option<usize> {
+    if !member.coalesces {
+        return None;
+    }
+    let job = &task.jobs[position];
+    let newest = task.jobs[position + 1..].iter().rev().find(|later| {
+        // A copy that comes again is older than it looks.
+        later.past.is_none()
+            && !later.has_ended(index)
+            && later.notification.covers(&job.notification)
+            && member.declines(&later.notification, None).is_none()
+    })?;
+    Some(newest.ticket)
+}
+
+/// Runs one worker on one notification, if it may run now.
+fn run<'a>(job: &Job, member: &'a Member, services: &Services, desk: &Desk, slot: &mut Slot) -> Ended<'a> {
+    let started = Instant::now();
+    let number = job.attempts() + 1;
+    let outcome = if member.gate.lets_through(started) {
+        slot.begin(job.key, job.key.run_hashed(member.key));
+        let outcome = attempt(job, member, number, services, desk);
+        seed::point("run-ended");
+        watch_gate(member, &outcome);
+        outcome
+    } else {
+        Outcome::Held { error: format!("{} waits, because CKAN refuses it", member.worker.name()), after: None }
+    };
+    let held_for = job.held_since().and_then(|since| since.elapsed().ok()).unwrap_or_default();
+    let disposition = member.retry.decide(&outcome, Attempt { number, hops: job.hops(), held_for });
+    Ended { member, outcome, attempts: number, duration: started.elapsed(), disposition }
+}
+
+/// Closes the gate of a worker that CKAN refuses, or opens it again.
+fn watch_gate(member: &Member, outcome: &Outcome) {
+    let worker = member.worker.name();
+    match outcome {
+        Outcome::Refused(error) => {
+            if let Some(closed) = member.gate.refused(Instant::now()) {
+                tracing::error!(
+                    worker,
+                    "{worker} waits for {closed:?}: CKAN refuses what it does; give its token the right, or set another \
+                     with `ckan.api_key`: {error}"
+                );
+            }
+        }
+        Outcome::Done if member.gate.worked() => tracing::info!(worker, "CKAN no longer refuses {worker}; it goes on"),
+        _ => {}
+    }
 }
 
 fn attempt(job: &Job, member: &Member, number: u32, services: &Services, desk: &Desk) -> Outcome {
@@ -85,7 +160,7 @@ fn attempt(job: &Job, member: &Member, number: u32, services: &Services, desk: &
     let _one_at_a_time = member.serial.as_ref().map(|serial| serial.lock().unwrap_or_else(PoisonError::into_inner));
     let deadline = Instant::now() + member.deadline;
     let delivery = job.delivery.text();
-    let attempt = Attempt {
+    let attempt = execute::Attempt {
         notification: &job.notification,
         delivery: &delivery,
         number,
@@ -98,25 +173,66 @@ fn attempt(job: &Job, member: &Member, number: u32, services: &Services, desk: &
     outcome
 }
 
-/// Tells how a run ended: whoever watches, the log, and the dispatcher.
-fn tell(job: &Job, ended: Ended<'_>, services: &Services, desk: &Desk) {
-    report(job, &ended, services);
-    if let Disposition::Dead(reason) = ended.disposition {
-        let letter = job.letter(ended.member.worker.name(), reason, ended.outcome.into_error(), ended.attempts);
-        desk.tell(Event::Dead(job.ticket, Box::new(letter)));
+/// Tells what came of a worker's turn: whoever watches, the log, and the dispatcher.
+fn tell(job: &Job, index: usize, step: Step<'_>, services: &Services, desk: &Desk) {
+    match step {
+        Step::Known => {}
+        Step::Declined(ended) => report(job, &ended, ended.disposition.word(&ended.outcome), services),
+        Step::Superseded(ended, by) => {
+            report(job, &ended, "superseded", services);
+            desk.tell(Event::Superseded { ticket: job.ticket, member: index, by });
+        }
+        Step::Ran(ended) => {
+            report(job, &ended, ended.disposition.word(&ended.outcome), services);
+            let event = match ended.disposition {
+                Disposition::Unsettled => return,
+                Disposition::Ended => Event::Ended(job.ticket, index),
+                _ => Event::Letter(job.ticket, index, Box::new(letter(job, &ended))),
+            };
+            desk.tell(event);
+        }
+    }
+}
+
+/// What is sent on for a run that did not end well.
+pub fn letter(job: &Job, ended: &Ended<'_>) -> Letter {
+    let worker = ended.member.worker.name();
+    let error = ended.outcome.message().into_owned();
+    match ended.disposition {
+        Disposition::Hold(wait) => Letter {
+            held_since: Some(job.held_since().unwrap_or_else(SystemTime::now)),
+            ..job.letter(worker, Fate::Retry(spread(wait)), error, job.attempts())
+        },
+        Disposition::Retry(wait) => job.letter(worker, Fate::Retry(spread(wait)), error, ended.attempts),
+        Disposition::Dead(reason) => job.letter(worker, Fate::Dead(reason), error, ended.attempts),
+        Disposition::Ended | Disposition::Unsettled => unreachable!("nothing is sent on for what ended or comes back"),
+    }
+}
+
+/// Spreads what failed together over the last fifth of its wait.
+pub fn spread(wait: Wait) -> Duration {
+    match wait {
+        Wait::About(delay) => delay.mul_f64(0.8 + 0.2 * fastrand::f64()),
+        Wait::AtLeast(delay) => delay,
     }
 }
 
 /// Tells how a run ended to whoever watches, and to the log.
-pub fn report(job: &Job, ended: &Ended<'_>, services: &Services) {
+pub fn report(job: &Job, ended: &Ended<'_>, outcome: &'static str, services: &Services) {
+    let mut message = ended.outcome.message();
+    if let Disposition::Retry(Wait::About(delay) | Wait::AtLeast(delay))
+    | Disposition::Hold(Wait::About(delay) | Wait::AtLeast(delay)) = ended.disposition
+    {
+        message = format!("{message}; again in about {}", rung_name(delay)).into();
+    }
     let run = RunEnded {
         worker: ended.member.worker.name(),
         delivery: &job.delivery,
         routing_key: job.notification.routing_key(),
         operation: job.notification.operation(),
         entity_id: job.notification.entity_id(),
-        outcome: ended.outcome.word(),
-        message: ended.outcome.message(),
+        outcome,
+        message: &message,
         attempts: ended.attempts,
         duration: ended.duration,
     };

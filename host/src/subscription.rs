@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use crate::catalog::LoadedWorker;
+use crate::gate::Gate;
 use crate::notification::Notification;
 use crate::retry::RetryPolicy;
 
@@ -20,6 +21,12 @@ pub struct Member {
     pub retry: RetryPolicy,
     /// How long one attempt may take.
     pub deadline: Duration,
+    /// Its part of the keys of its runs in the journal.
+    pub key: u64,
+    /// Whether a burst of notifications about the same becomes one run on the newest.
+    pub coalesces: bool,
+    /// Holds it back while CKAN refuses it.
+    pub gate: Gate,
     /// Held during a call, if its calls must come one after another.
     pub serial: Option<Mutex<()>>,
 }

@@ -23,6 +23,9 @@ pub struct Manifest {
     pub writes: &'static [&'static str],
     /// Whether its calls must come one after another; by default several come at once.
     pub serial: bool,
+    /// How long notifications about one dataset are gathered, in milliseconds, so that a burst of them becomes one call
+    /// with the newest; 0 for not at all. For workers that look up the dataset themselves.
+    pub coalesce_ms: u64,
 }
 
 impl Manifest {
@@ -45,6 +48,7 @@ impl Manifest {
             operations: &[],
             writes: &[],
             serial: false,
+            coalesce_ms: 0,
         }
     }
 
@@ -76,7 +80,10 @@ impl Manifest {
             .texts(self.operations)
             .raw(",\"writes\":")
             .texts(self.writes)
-            .raw(if self.serial { ",\"serial\":true}" } else { ",\"serial\":false}" })
+            .raw(if self.serial { ",\"serial\":true" } else { ",\"serial\":false" })
+            .raw(",\"coalesce_ms\":")
+            .number(self.coalesce_ms)
+            .raw("}")
             .done()
     }
 }
@@ -139,6 +146,18 @@ impl<const ROOM: usize> Json<ROOM> {
         self
     }
 
+    const fn number(mut self, number: u64) -> Self {
+        let mut unit = 1;
+        while number / unit >= 10 {
+            unit *= 10;
+        }
+        while unit > 0 {
+            self = self.byte(b'0' + (number / unit % 10) as u8);
+            unit /= 10;
+        }
+        self
+    }
+
     const fn text(mut self, text: &str) -> Self {
         const HEX: &[u8; 16] = b"0123456789abcdef";
         self = self.byte(b'"');
@@ -191,6 +210,7 @@ mod tests {
 
     const MANIFEST: Manifest = Manifest {
         routing_keys: &["Package", "Resource"],
+        coalesce_ms: 2040,
         ..Manifest::of_crate("ckan-worker-geo", "1.2.3", "says \"hi\"\n\\", "MIT", "")
     };
 
@@ -202,6 +222,8 @@ mod tests {
         assert_eq!(value["name"], "geo");
         assert_eq!(value["description"], "says \"hi\"\n\\");
         assert_eq!(value["routing_keys"], serde_json::json!(["Package", "Resource"]));
+        assert_eq!(value["coalesce_ms"], 2040);
+        assert_eq!(value["serial"], false);
         assert_eq!(value["abi"], "1.0.0");
     }
 }

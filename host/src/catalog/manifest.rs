@@ -32,6 +32,8 @@ pub struct Manifest {
     pub writes: Vec<String>,
     /// Whether its calls must come one after another.
     pub serial: bool,
+    /// How long notifications about one dataset are gathered for it, in milliseconds; 0 for not at all.
+    pub coalesce_ms: u64,
 }
 
 impl Manifest {

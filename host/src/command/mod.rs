@@ -16,6 +16,7 @@ use crate::config::{Config, Request};
 use crate::diagnostic::Findings;
 use crate::dispatch::DispatchError;
 use crate::exit::Exit;
+use crate::journal::JournalError;
 use crate::source::SourceError;
 
 /// Does what the command line asks for.
@@ -62,14 +63,18 @@ fn fail(error: &AppError) -> Exit {
     say(&format!("error: {error}"));
     match error {
         AppError::NoWorkers => Exit::Usage,
-        AppError::Refused(_) | AppError::Services(_) => Exit::Config,
+        AppError::Refused(_) | AppError::Services(_) | AppError::Journal(JournalError::Later(_)) => Exit::Config,
         AppError::TokenRefused(_) => Exit::Refused,
         AppError::Dispatch(DispatchError::ThreadLost) => Exit::Internal,
         AppError::Source(error) | AppError::Dispatch(DispatchError::Source(error)) => exit_of(error),
         AppError::System { .. }
-        | AppError::Dispatch(DispatchError::Threads(_) | DispatchError::AllStuck(_) | DispatchError::SerialStuck(_)) => {
-            Exit::Unavailable
-        }
+        | AppError::Journal(JournalError::Unwritable { .. })
+        | AppError::Dispatch(
+            DispatchError::Threads(_)
+            | DispatchError::AllStuck(_)
+            | DispatchError::SerialStuck(_)
+            | DispatchError::Held(_),
+        ) => Exit::Unavailable,
     }
 }
 

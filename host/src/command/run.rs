@@ -34,10 +34,12 @@ pub fn run(cli: &Cli) -> Exit {
     let stop = stop::on_signals();
     match app.until_empty(cli.running.until_empty).run(stop.stopping.clone()) {
         Ok(summary) => {
-            let Summary { settled, released, dead, left_running } = summary;
+            let Summary { settled, released, retried, dead, left_running } = summary;
             // What was still running was not settled either, and comes back with what was given back.
             let released = released + left_running as u64;
-            tracing::info!("stopped: {settled} settled, {released} given back, {dead} dead letters");
+            tracing::info!(
+                "stopped: {settled} settled, {released} given back, {retried} to be retried, {dead} dead letters"
+            );
             if left_running > 0 && stop.is_by_hand() { Exit::Interrupted } else { Exit::Done }
         }
         Err(error) => fail(&error),

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::say;
 use crate::exit::Exit;
+use crate::journal;
 
 /// Whether and how the worker was asked to stop.
 pub struct Stop {
@@ -35,6 +36,8 @@ pub fn on_signals() -> Stop {
             stop.send_replace(true);
             say("stopping: work in hand is finished, the rest goes back; once more to stop at once");
             asked_to_stop().await;
+            // What is cut off now was not the fault of what was being worked on.
+            journal::forgive_all();
             std::process::exit(Exit::Interrupted as i32);
         });
     };

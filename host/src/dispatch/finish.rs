@@ -13,7 +13,9 @@ impl Dispatcher {
     /// Stops: lets work in hand end, settles it, and sends source and threads home.
     pub(super) async fn finish(mut self) -> Summary {
         self.drain().await;
-        let Self { source, pool, summary, .. } = self;
+        let Self { source, pool, journal, summary, .. } = self;
+        // From here on an end is no crash.
+        journal.close();
         if tokio::time::timeout(CLOSE_MAX, source.close()).await.is_err() {
             tracing::warn!("the queue did not let go within {CLOSE_MAX:?}; what is not settled comes back");
         }
@@ -28,6 +30,8 @@ impl Dispatcher {
     async fn drain(&mut self) {
         self.board.stopping.store(true, Ordering::Release);
         self.source.stop();
+        // What was told before may be about what is given back.
+        let _ = self.hear();
         self.give_back_unstarted();
         // Both waits together take no longer than `drain`: whoever asked us to stop waits no longer either.
         let grace = self.settings.grace.min(self.settings.drain / 5);
@@ -42,12 +46,21 @@ impl Dispatcher {
         self.settle();
     }
 
-    fn give_back_unstarted(&mut self) {
+    /// Gives back what no thread has begun.
+    pub(super) fn give_back_unstarted(&mut self) {
         let mut tickets: Vec<usize> = self.lanes.drain().into_iter().map(|job| job.ticket).collect();
+        let gathered: Vec<_> = self.gathering.drain().collect();
+        for (lane, jobs) in gathered {
+            tickets.extend(jobs.iter().map(|job| job.ticket));
+            self.lanes.leave(lane);
+        }
         for task in self.pool.drain() {
             let first = task.turn() / self.members.len();
             tickets.extend(task.jobs.iter().skip(first).map(|job| job.ticket));
+            task.lane.map(|lane| self.lanes.leave(lane));
         }
+        self.running -= tickets.len();
+        tickets.extend(self.alone.drain(..).map(|(_, job)| job.ticket));
         for ticket in tickets {
             self.in_hand[ticket].is_unsettled = true;
             self.over(ticket);
@@ -64,7 +77,8 @@ impl Dispatcher {
         while !self.in_hand.is_empty() {
             tokio::select! {
                 () = board.ready.notified() => {}
-                Some(kept) = self.keeping.join_next() => self.letter_ended(&kept),
+                told = self.journal.told() => self.journal_told(told),
+                Some(kept) = self.keeping.join_next_with_id() => self.letter_ended(kept),
                 _ = look.tick() => { let _ = self.look_after(); }
             }
             let _ = self.hear();

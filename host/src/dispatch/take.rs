@@ -1,70 +1,216 @@
-//! How deliveries are taken: what no worker here can work on dies at once, the rest goes to the threads.
+//! How deliveries are taken: what has ended before is settled, what no worker here can work on is sent on, the rest
+//! goes to the threads.
 
 use std::time::SystemTime;
 
+use super::alone::CRASHES_MAX;
 use super::{DispatchError, Dispatcher, InHand};
-use crate::delivery::{DeadReason, Delivery, Fate, Letter};
-use crate::notification;
+use crate::delivery::{DeadReason, Delivery, Fate, Letter, Receipt};
+use crate::journal::{DeliveryKey, worker_hash};
+use crate::notification::{self, Notification};
+use crate::process::{self, Ended, spread};
+use crate::retry::{Attempt, Disposition, Outcome, Wait};
+use crate::seed::Fault;
 use crate::task::Job;
+
+/// The name that the journal has for what no worker could even start.
+const NOBODY: &str = "";
 
 impl Dispatcher {
     /// Takes a batch; what goes to the threads goes in order for each dataset.
     pub(super) fn take(&mut self, batch: Vec<Delivery>) -> Result<(), DispatchError> {
         let taken = SystemTime::now();
         let mut jobs = Vec::with_capacity(batch.len());
-        for delivery in batch {
+        for mut delivery in batch {
+            let key = DeliveryKey::of(&delivery);
+            if self.adopt(key, &mut delivery) {
+                continue;
+            }
             let notification = match notification::parse(&delivery.body, self.settings.body_bytes_max) {
                 Ok(notification) => notification,
                 Err(malformed) => {
-                    self.bury(delivery, DeadReason::Malformed, malformed.to_string(), taken);
+                    self.bury(key, delivery, &malformed.to_string(), taken);
                     continue;
                 }
             };
-            if let Some(stranger) = self.stranger(&delivery) {
-                // Skipped by all, it would be lost to the one that is to have it.
-                let error = format!("it is addressed to worker {stranger:?}, which does not run here");
-                self.bury(delivery, DeadReason::WorkerNotLoaded, error, taken);
+            if self.is_stranger(&delivery) {
+                self.send_on_stranger(key, delivery, taken);
                 continue;
             }
-            let lane = notification.lane();
-            let ticket = self.in_hand.insert(InHand::new(delivery.receipt));
-            let job = Job {
-                ticket,
-                notification,
-                delivery: delivery.id,
-                past: delivery.past,
-                redelivered: delivery.redelivered,
-                taken,
-                origin: delivery.origin,
-            };
-            jobs.push((lane, job));
+            let Some((lane, job)) = self.job(key, delivery, notification, taken) else { continue };
+            if self.journal.is_suspect(key) || self.waits_for_suspect(lane) {
+                self.alone.push_back((lane, job));
+            } else {
+                self.running += 1;
+                jobs.push((lane, job));
+            }
         }
         let groups = self.lanes.enter(jobs);
-        self.start(groups)
+        self.start_or_gather(groups)
     }
 
-    /// The worker that a delivery is for, if that is not one of ours.
-    fn stranger<'a>(&self, delivery: &'a Delivery) -> Option<&'a str> {
-        let only = delivery.past.as_ref().map(|past| &*past.worker);
-        only.filter(|only| self.members.iter().all(|member| member.worker.name() != *only))
+    /// Takes the right to settle what is still in hand from an earlier session; answers whether that was it.
+    fn adopt(&mut self, key: DeliveryKey, delivery: &mut Delivery) -> bool {
+        if !delivery.redelivered || Fault::VoidAckIgnored.is_on() {
+            return false;
+        }
+        let hops = delivery.past.as_ref().map_or(0, |past| past.hops);
+        let session = delivery.receipt.session;
+        let earlier = self.in_hand.iter_mut().map(|(_, in_hand)| in_hand);
+        let earlier = earlier.into_iter().find(|it| it.key == key && it.hops == hops && it.receipt.session < session);
+        let Some(in_hand) = earlier else { return false };
+        tracing::debug!(delivery = %delivery.id, "delivered again while it is still in hand");
+        std::mem::swap(&mut in_hand.receipt, &mut delivery.receipt);
+        true
     }
 
-    /// Keeps a delivery as a dead letter that no worker has seen.
-    fn bury(&mut self, delivery: Delivery, reason: DeadReason, error: String, taken: SystemTime) {
-        tracing::warn!(delivery = %delivery.id, outcome = "dead", "{}: {error}", reason.as_str());
-        let ticket = self.in_hand.insert(InHand { is_over: true, ..InHand::new(delivery.receipt) });
-        let letter = Letter {
+    /// Makes a job of a delivery; `None` if all of its runs have ended before.
+    fn job(
+        &mut self,
+        key: DeliveryKey,
+        delivery: Delivery,
+        notification: Notification,
+        taken: SystemTime,
+    ) -> Option<(Option<u64>, Job)> {
+        let lane = notification.lane();
+        let mut ended = self.known_ends(key, &delivery);
+        let hops = delivery.past.as_ref().map_or(0, |past| past.hops);
+        let receipt = self.receipt(delivery.receipt);
+        let ticket = self.in_hand.insert(InHand::new(receipt, key, hops));
+        let mut job = Job {
+            ticket,
+            notification,
             delivery: delivery.id,
-            worker: delivery.past.map(|past| past.worker),
-            fate: Fate::Dead(reason),
-            error,
-            attempts: 0,
-            hops: 1,
-            first_seen: taken,
-            held_since: None,
-            body: delivery.body,
+            key,
+            past: delivery.past,
+            ended: None,
+            redelivered: delivery.redelivered,
+            taken,
             origin: delivery.origin,
         };
-        self.keep(ticket, letter);
+        if self.journal.is_suspect(key) {
+            self.bury_crashed(&job, &mut ended);
+        }
+        let is_through = ended.as_ref().is_some_and(|ended| {
+            let mut members = self.members.iter().zip(ended);
+            members.all(|(member, ended)| *ended || member.declines(&job.notification, job.only()).is_some())
+        });
+        if is_through {
+            tracing::debug!(delivery = %job.delivery, "delivered again after all of its runs had ended");
+            self.over(ticket);
+            return None;
+        }
+        job.ended = ended;
+        Some((lane, job))
+    }
+
+    /// Which runs of a delivery the journal knows to have ended; looked up only where there can be any.
+    fn known_ends(&self, key: DeliveryKey, delivery: &Delivery) -> Option<Box<[bool]>> {
+        if !can_be_known(delivery) {
+            return None;
+        }
+        let hops = delivery.past.as_ref().map_or(0, |past| past.hops);
+        let ended: Box<[bool]> =
+            self.members.iter().map(|member| self.journal.has_ended(key.run_hashed(member.key), hops)).collect();
+        (ended.contains(&true) || self.journal.is_suspect(key)).then_some(ended)
+    }
+
+    /// Sends to the dead letters what the process has died in too often.
+    fn bury_crashed(&mut self, job: &Job, ended: &mut Option<Box<[bool]>>) {
+        let members = std::sync::Arc::clone(&self.members);
+        for (index, member) in members.iter().enumerate() {
+            let crashes = self.journal.crashes(job.key.run_hashed(member.key));
+            let is_ended = ended.as_ref().is_some_and(|ended| ended[index]);
+            if crashes < CRASHES_MAX || is_ended {
+                continue;
+            }
+            let outcome = Outcome::Crashed(crashes);
+            let number = job.attempts() + crashes;
+            let attempt = Attempt { number, hops: job.hops(), held_for: std::time::Duration::ZERO };
+            let disposition = member.retry.decide(&outcome, attempt);
+            let dead = Ended { member, outcome, attempts: number, duration: std::time::Duration::ZERO, disposition };
+            process::report(job, &dead, "dead", &self.services);
+            let letter = process::letter(job, &dead);
+            self.keep(job.ticket, member.key, letter);
+            ended.get_or_insert_with(|| members.iter().map(|_| false).collect())[index] = true;
+        }
+    }
+
+    /// Whether a delivery is for a worker that does not run here.
+    fn is_stranger(&self, delivery: &Delivery) -> bool {
+        let only = delivery.past.as_ref().map(|past| &*past.worker);
+        only.is_some_and(|only| self.members.iter().all(|member| member.worker.name() != only))
+    }
+
+    /// Lets what is for a worker that does not run here wait for one that has it, but not for ever.
+    fn send_on_stranger(&mut self, key: DeliveryKey, delivery: Delivery, taken: SystemTime) {
+        let Some(past) = delivery.past.clone() else { return };
+        let error = format!("it is for worker {:?}, which does not run here", past.worker);
+        let held_since = past.held_since.unwrap_or(taken);
+        let held_for = taken.duration_since(held_since).unwrap_or_default();
+        let attempt = Attempt { number: u32::MAX, hops: past.hops, held_for };
+        let outcome = Outcome::Held { error, after: None };
+        let fate = match self.members[0].retry.decide(&outcome, attempt) {
+            Disposition::Hold(wait @ (Wait::About(_) | Wait::AtLeast(_))) => Fate::Retry(spread(wait)),
+            _ => Fate::Dead(DeadReason::WorkerNotLoaded),
+        };
+        self.send_on(key, delivery, fate, &outcome.message(), taken, held_since);
+    }
+
+    /// Keeps as a dead letter what is no notification.
+    fn bury(&mut self, key: DeliveryKey, delivery: Delivery, error: &str, taken: SystemTime) {
+        self.send_on(key, delivery, Fate::Dead(DeadReason::Malformed), error, taken, taken);
+    }
+
+    /// Sends a delivery on that no worker here has seen, unless that was done before.
+    fn send_on(
+        &mut self,
+        key: DeliveryKey,
+        delivery: Delivery,
+        fate: Fate,
+        error: &str,
+        taken: SystemTime,
+        held_since: SystemTime,
+    ) {
+        let (worker, attempts, hops, first_seen) = match &delivery.past {
+            Some(past) => (Some(past.worker.clone()), past.attempts, past.hops, past.first_seen),
+            None => (None, 0, 0, taken),
+        };
+        let run_key = worker_hash(worker.as_deref().unwrap_or(NOBODY));
+        let was_sent_on = can_be_known(&delivery) && self.journal.has_ended(key.run_hashed(run_key), hops);
+        let receipt = self.receipt(delivery.receipt);
+        let ticket = self.in_hand.insert(InHand::new(receipt, key, hops));
+        if !was_sent_on {
+            let held_since = matches!(fate, Fate::Retry(_)).then_some(held_since);
+            let (delivery, body, origin) = (delivery.id, delivery.body, delivery.origin);
+            let (error, hops) = (error.to_owned(), hops + 1);
+            let letter = Letter { delivery, worker, fate, error, attempts, hops, first_seen, held_since, body, origin };
+            log_sent_on(&letter);
+            self.keep(ticket, run_key, letter);
+        }
+        self.over(ticket);
+    }
+
+    /// The right to settle a delivery; a seeded fault uses it at once.
+    fn receipt(&mut self, receipt: Receipt) -> Receipt {
+        if Fault::AckBeforeRun.is_on() {
+            self.source.settle(vec![receipt]);
+            return Receipt::VOID;
+        }
+        receipt
+    }
+}
+
+/// A message that was never delivered before, and that we have not sent on, cannot be in the journal.
+fn can_be_known(delivery: &Delivery) -> bool {
+    (delivery.redelivered || delivery.past.is_some()) && !Fault::VoidAckIgnored.is_on()
+}
+
+/// The one line about a delivery that no worker here has seen.
+fn log_sent_on(letter: &Letter) {
+    let Letter { delivery, error, .. } = letter;
+    match letter.fate {
+        Fate::Dead(reason) => tracing::warn!(%delivery, outcome = "dead", "{}: {error}", reason.as_str()),
+        Fate::Retry(delay) => tracing::info!(%delivery, outcome = "retry", "waits for {delay:?}: {error}"),
     }
 }

@@ -5,6 +5,7 @@
 //! not followed, proxies not used.
 
 mod answer;
+mod breaker;
 mod check;
 mod request;
 
@@ -15,6 +16,7 @@ use bytes::Bytes;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
+pub use self::breaker::Breaker;
 pub use self::check::{CheckReport, Identity, Portal};
 use self::request::{actions_url, query_pairs};
 use super::Failure;
@@ -24,6 +26,11 @@ use super::http::{self, HeaderName, HeaderValue, Trouble, Unread, header};
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// A token shorter than this is not looked for in what the portal says; CKAN's are far longer.
 const TOKEN_BYTES_MIN: usize = 8;
+
+/// The code of a call that did not reach CKAN.
+pub const UNAVAILABLE: &str = "ckan.unavailable";
+/// The code of a call that CKAN does not let us make.
+pub const NOT_AUTHORIZED: &str = "ckan.not-authorized";
 
 /// How to reach CKAN.
 #[derive(Debug, Clone)]
@@ -62,6 +69,7 @@ pub struct Client {
     actions: Option<Url>,
     token: Option<Token>,
     timeout: Duration,
+    breaker: Breaker,
 }
 
 struct Token {
@@ -79,7 +87,7 @@ impl Client {
         let http = http::portal_client(settings.timeout).map_err(|error| SetupError::Client(error.into()))?;
         let actions = settings.site_url.as_ref().map(actions_url).transpose()?;
         let token = settings.api_key.map(|text| Token::new(&settings.token_header, text)).transpose()?;
-        Ok(Self { http, actions, token, timeout: settings.timeout })
+        Ok(Self { http, actions, token, timeout: settings.timeout, breaker: Breaker::default() })
     }
 
     /// Calls an action by POST with a JSON object, and answers the JSON of its `result`.
@@ -124,7 +132,21 @@ impl Client {
         check::run(self).await
     }
 
-    async fn call(&self, name: &str, mut request: http::RequestBuilder) -> Result<Bytes, Failure> {
+    /// Whether CKAN is away, as far as the last calls tell.
+    pub fn breaker(&self) -> &Breaker {
+        &self.breaker
+    }
+
+    async fn call(&self, name: &str, request: http::RequestBuilder) -> Result<Bytes, Failure> {
+        let called = self.call_once(name, request).await;
+        match &called {
+            Err(failure) if failure.code == UNAVAILABLE => self.breaker.failed(),
+            _ => self.breaker.worked(),
+        }
+        called
+    }
+
+    async fn call_once(&self, name: &str, mut request: http::RequestBuilder) -> Result<Bytes, Failure> {
         if let Some(token) = &self.token {
             request = request.header(&token.header, &token.value);
         }
@@ -163,7 +185,7 @@ impl Client {
             Trouble::Forbidden(forbidden) => forbidden.to_string(),
         };
         let message = format!("{name}: CKAN cannot be reached: {}", http::plain(&reason, 300));
-        Failure::retryable("ckan.unavailable", message)
+        Failure::retryable(UNAVAILABLE, message)
     }
 
     /// A portal in debug mode may repeat what it was sent.

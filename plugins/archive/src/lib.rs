@@ -130,4 +130,5 @@ export_worker!(
     routing_keys: &["Package", "Resource"],
     operations: &["new", "changed"],
     writes: &["package_revise"],
+    coalesce_ms: 2000,
 );

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
+use super::{NOT_AUTHORIZED, UNAVAILABLE};
 use crate::services::Failure;
 use crate::services::http::{self, HeaderMap, StatusCode, header, plain};
 
@@ -144,7 +145,7 @@ fn refused(name: &str, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> 
 fn classify(status: StatusCode, said: &Said) -> (&'static str, bool, &'static str) {
     match (status.as_u16(), said.kind()) {
         (401 | 403, _) => (
-            "ckan.not-authorized",
+            NOT_AUTHORIZED,
             false,
             "CKAN does not allow it; is the token in `ckan.api_key` valid, with the rights for this",
         ),
@@ -158,7 +159,7 @@ fn classify(status: StatusCode, said: &Said) -> (&'static str, bool, &'static st
         (409, "Validation Error") => ("ckan.validation", false, "CKAN finds the values invalid"),
         (413, _) => ("ckan.too-large", false, "the request is too large for the portal"),
         (429, _) => ("ckan.rate-limited", true, "the portal asks for fewer requests"),
-        (408 | 425 | 502..=504, _) => ("ckan.unavailable", true, "the portal is not available"),
+        (408 | 425 | 502..=504, _) => (UNAVAILABLE, true, "the portal is not available"),
         (500..=599, _) => ("ckan.server", true, "CKAN failed"),
         (400..=499, _) => ("ckan.bad-request", false, "CKAN does not understand the request"),
         _ => ("ckan.incompatible", false, "this status is none that CKAN gives"),

@@ -1,0 +1,222 @@
+//! What comes back of the work: runs that have ended are written down, what failed is sent on, and a delivery all of
+//! whose runs have ended is settled.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::task::{Id, JoinError};
+
+use super::{DispatchError, Dispatcher, InHand};
+use crate::delivery::{Fate, Letter};
+use crate::journal::{DeliveryKey, Ended, Told};
+use crate::seed;
+use crate::task::Event;
+
+/// How long to wait before a letter that could not be kept is tried again.
+const KEEP_AGAIN: Duration = Duration::from_secs(1);
+
+/// After so many tries in vain, nothing new is started until it works again.
+const TRIES_IN_VAIN: u32 = 3;
+
+/// How a letter fared.
+pub(super) struct Kept {
+    ticket: usize,
+    /// The key of the worker it is for.
+    worker: u64,
+    fate: Fate,
+    arrived: bool,
+}
+
+/// What goes to the journal next.
+#[derive(Default)]
+pub(super) struct Unwritten {
+    ended: Vec<(DeliveryKey, Ended)>,
+    /// Notifications that are settled when that is on file.
+    tickets: Vec<usize>,
+}
+
+impl Dispatcher {
+    /// Hears what the threads have told.
+    pub(super) fn hear(&mut self) -> Result<(), DispatchError> {
+        let mut groups = Vec::new();
+        while let Some(event) = self.board.events.pop() {
+            match event {
+                Event::Ended(ticket, member) => self.note_ended(ticket, self.members[member].key),
+                Event::Letter(ticket, member, letter) => self.keep(ticket, self.members[member].key, *letter),
+                Event::Superseded { ticket, member, by } => {
+                    self.in_hand[ticket].waits += 1;
+                    self.in_hand[by].heirs.push((ticket, self.members[member].key));
+                }
+                Event::Unsettled(ticket) => self.in_hand[ticket].is_unsettled = true,
+                Event::Over(ticket, lane) => {
+                    groups.extend(lane.and_then(|lane| self.lanes.leave(lane).map(|jobs| (Some(lane), jobs))));
+                    self.running -= 1;
+                    if self.alone_in_hand == Some(ticket) {
+                        self.alone_in_hand = None;
+                    }
+                    self.over(ticket);
+                }
+            }
+        }
+        self.write_down();
+        if !groups.is_empty() {
+            self.start(groups)?;
+        }
+        self.start_alone()
+    }
+
+    /// Notes that all workers have had a notification.
+    pub(super) fn over(&mut self, ticket: usize) {
+        self.in_hand[ticket].is_over = true;
+        self.close_if_ended(ticket);
+    }
+
+    /// Notes that a run has ended, durably but for the journal.
+    fn note_ended(&mut self, ticket: usize, worker: u64) {
+        let InHand { key, hops, .. } = self.in_hand[ticket];
+        self.unwritten.ended.push((key, Ended { run: key.run_hashed(worker), hops: hops + 1 }));
+    }
+
+    /// A delivery whose runs have all ended is settled once that is on file; one that a run of which did not end comes
+    /// back.
+    fn close_if_ended(&mut self, ticket: usize) {
+        let delivery = &self.in_hand[ticket];
+        if !delivery.is_over || delivery.letters > 0 || delivery.waits > 0 {
+            return;
+        }
+        if !delivery.is_unsettled {
+            self.unwritten.tickets.push(ticket);
+            return;
+        }
+        let InHand { receipt, heirs, .. } = self.in_hand.remove(ticket);
+        self.released.push(receipt);
+        for (heir, _) in heirs {
+            self.in_hand[heir].is_unsettled = true;
+            self.in_hand[heir].waits -= 1;
+            self.close_if_ended(heir);
+        }
+    }
+
+    /// Hands to the journal what has come together since it got the last batch.
+    pub(super) fn write_down(&mut self) {
+        while !self.journal.is_writing() && !self.unwritten.is_empty() {
+            let Unwritten { ended, tickets } = std::mem::take(&mut self.unwritten);
+            self.writing = tickets;
+            if ended.is_empty() {
+                self.settle_written();
+            } else {
+                self.journal.write(ended);
+            }
+        }
+    }
+
+    /// Hears what the journal says.
+    pub(super) fn journal_told(&mut self, told: Told) {
+        match told {
+            Told::Written => {
+                seed::point("journal-written");
+                if self.journal_trouble.take().is_some() {
+                    tracing::info!("the journal can be written again");
+                }
+                self.settle_written();
+                seed::point("before-settle");
+            }
+            Told::Trouble(trouble) => {
+                if self.journal_trouble.as_ref() != Some(&trouble) {
+                    tracing::error!("{trouble}");
+                }
+                self.journal_trouble = Some(trouble);
+            }
+        }
+    }
+
+    /// Settles what is on file, and ends with it what it superseded.
+    fn settle_written(&mut self) {
+        for ticket in std::mem::take(&mut self.writing) {
+            let InHand { receipt, heirs, .. } = self.in_hand.remove(ticket);
+            self.settled.push(receipt);
+            for (heir, worker) in heirs {
+                self.note_ended(heir, worker);
+                self.in_hand[heir].waits -= 1;
+                self.close_if_ended(heir);
+            }
+        }
+    }
+
+    /// Sends a letter on, however often that has to be tried; the delivery is not settled before.
+    pub(super) fn keep(&mut self, ticket: usize, worker: u64, letter: Letter) {
+        self.in_hand[ticket].letters += 1;
+        let (letters, mut give_up) = (Arc::clone(&self.letters), self.give_up.subscribe());
+        let failing = Arc::clone(&self.failing);
+        let task = self.keeping.spawn(async move {
+            let fate = letter.fate;
+            let mut tries = Tries { failing, count: 0 };
+            while let Err(error) = letters.keep(&letter).await {
+                tries.one_more();
+                tracing::error!(delivery = %letter.delivery, %error, "what failed could not be sent on; trying again");
+                tokio::select! {
+                    _ = give_up.wait_for(|given_up| *given_up) => return Kept { ticket, worker, fate, arrived: false },
+                    () = tokio::time::sleep(KEEP_AGAIN) => {}
+                }
+            }
+            Kept { ticket, worker, fate, arrived: true }
+        });
+        self.kept_for.insert(task.id(), ticket);
+    }
+
+    /// Hears how a letter fared.
+    pub(super) fn letter_ended(&mut self, kept: Result<(Id, Kept), JoinError>) {
+        let (ticket, arrived) = match kept {
+            Ok((id, Kept { ticket, worker, fate, arrived })) => {
+                self.kept_for.remove(&id);
+                if arrived {
+                    self.note_ended(ticket, worker);
+                    match fate {
+                        Fate::Retry(_) => self.summary.retried += 1,
+                        Fate::Dead(_) => self.summary.dead += 1,
+                    }
+                }
+                (ticket, arrived)
+            }
+            Err(error) => {
+                tracing::error!("sending a letter on ended with a bug; its notification comes back: {error}");
+                let Some(ticket) = self.kept_for.remove(&error.id()) else { return };
+                (ticket, false)
+            }
+        };
+        let delivery = &mut self.in_hand[ticket];
+        delivery.letters -= 1;
+        delivery.is_unsettled |= !arrived;
+        self.close_if_ended(ticket);
+    }
+}
+
+impl Unwritten {
+    fn is_empty(&self) -> bool {
+        self.ended.is_empty() && self.tickets.is_empty()
+    }
+}
+
+/// How often a letter was tried in vain; counts among the failing ones from a certain number on.
+struct Tries {
+    failing: Arc<AtomicUsize>,
+    count: u32,
+}
+
+impl Tries {
+    fn one_more(&mut self) {
+        self.count += 1;
+        if self.count == TRIES_IN_VAIN {
+            self.failing.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Tries {
+    fn drop(&mut self) {
+        if self.count >= TRIES_IN_VAIN {
+            self.failing.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! The journal's SQLite file.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, params};
+
+use super::{DeliveryKey, Ended, RunKey};
+
+/// The version of the tables.
+const VERSION: i64 = 1;
+
+const SCHEMA: &str = "
+    CREATE TABLE IF NOT EXISTS ended (id INTEGER PRIMARY KEY, run INTEGER NOT NULL, hops INTEGER NOT NULL);
+    CREATE TABLE IF NOT EXISTS crash (
+        run INTEGER PRIMARY KEY, delivery INTEGER NOT NULL, crashes INTEGER NOT NULL, at INTEGER NOT NULL
+    );
+    PRAGMA user_version = 1;
+";
+
+/// How long a crash is remembered if its run never comes again.
+const CRASH_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Why the journal cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// It cannot be written.
+    #[error("the journal {path} cannot be written: {problem}; {help}")]
+    Unwritable {
+        /// The directory or file.
+        path: PathBuf,
+        /// What the system says.
+        problem: String,
+        /// What to do.
+        help: &'static str,
+    },
+    /// It was written by a later version.
+    #[error("the journal {0} was written by a later version of worker; use that, or name another in `journal.path`")]
+    Later(PathBuf),
+}
+
+impl JournalError {
+    /// What the system says about a file.
+    pub(super) fn unwritable(path: &Path, source: &io::Error) -> Self {
+        let help =
+            "its directory must be this user's and on a disk that has room; another can be named in `journal.path`";
+        Self::Unwritable { path: path.to_owned(), problem: source.to_string(), help }
+    }
+}
+
+/// The journal's SQLite file, open.
+pub struct JournalFile {
+    connection: Connection,
+    path: PathBuf,
+    keep: i64,
+    /// The number of the last row.
+    last: i64,
+    /// Rows up to here have been forgotten.
+    forgotten: i64,
+}
+
+impl JournalFile {
+    /// Opens the file, making it if there is none. A damaged one is set aside and begun anew, and that is said.
+    pub fn open(path: &Path, keep: usize) -> Result<Self, JournalError> {
+        let keep = i64::try_from(keep).unwrap_or(i64::MAX);
+        let opened = connect(path).and_then(|connection| Ok((version(&connection)?, last(&connection)?, connection)));
+        match opened {
+            Ok((later, ..)) if later > VERSION => Err(JournalError::Later(path.to_owned())),
+            Ok((_, last, connection)) => Ok(Self { connection, path: path.to_owned(), keep, last, forgotten: 0 }),
+            Err(error) if is_damaged(&error) => {
+                set_aside(path, &error)?;
+                let connection = connect(path).map_err(|error| trouble(path, &error))?;
+                Ok(Self { connection, path: path.to_owned(), keep, last: 0, forgotten: 0 })
+            }
+            Err(error) => Err(trouble(path, &error)),
+        }
+    }
+
+    /// Reads the runs that ended last, oldest first.
+    pub fn read(&mut self, mut note: impl FnMut(Ended)) -> Result<(), JournalError> {
+        let mut read = || -> rusqlite::Result<()> {
+            let mut rows = self.connection.prepare("SELECT run, hops FROM ended WHERE id > ?1 ORDER BY id")?;
+            let mut rows = rows.query([self.last.saturating_sub(self.keep)])?;
+            while let Some(row) = rows.next()? {
+                let run: i64 = row.get(0)?;
+                note(Ended { run: RunKey(run.cast_unsigned()), hops: row.get(1)? });
+            }
+            Ok(())
+        };
+        match read() {
+            Err(error) if is_damaged(&error) => self.begin_anew(&error),
+            read => read.map_err(|error| trouble(&self.path, &error)),
+        }
+    }
+
+    /// Counts one crash more for each of these runs.
+    pub fn count_crashes(&mut self, runs: &[(DeliveryKey, RunKey)]) -> Result<(), JournalError> {
+        let now = seconds(SystemTime::now());
+        self.change(|change| {
+            let mut count = change.prepare_cached(
+                "INSERT INTO crash (run, delivery, crashes, at) VALUES (?1, ?2, 1, ?3)
+                 ON CONFLICT (run) DO UPDATE SET crashes = crashes + 1, at = ?3",
+            )?;
+            for (delivery, run) in runs {
+                count.execute(params![run.0.cast_signed(), delivery.0.cast_signed(), now])?;
+            }
+            change.execute("DELETE FROM crash WHERE at < ?1", [now - seconds(UNIX_EPOCH + CRASH_KEPT)]).map(drop)
+        })
+    }
+
+    /// The runs in which the process died, and how often.
+    pub fn crashes(&self) -> Result<Vec<(DeliveryKey, RunKey, u32)>, JournalError> {
+        let read = || {
+            let mut rows = self.connection.prepare("SELECT delivery, run, crashes FROM crash")?;
+            let rows = rows.query_map([], |row| {
+                let (delivery, run): (i64, i64) = (row.get(0)?, row.get(1)?);
+                Ok((DeliveryKey(delivery.cast_unsigned()), RunKey(run.cast_unsigned()), row.get(2)?))
+            })?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        };
+        read().map_err(|error| trouble(&self.path, &error))
+    }
+
+    /// Writes what has ended, all of it or nothing.
+    pub fn write(&mut self, ended: &[Ended], cleared: &[RunKey]) -> Result<(), JournalError> {
+        let written = self.try_write(ended, cleared);
+        match written {
+            Err(error) if is_damaged(&error) => {
+                self.begin_anew(&error)?;
+                self.try_write(ended, cleared).map_err(|error| trouble(&self.path, &error))
+            }
+            written => written.map_err(|error| trouble(&self.path, &error)),
+        }
+    }
+
+    fn try_write(&mut self, ended: &[Ended], cleared: &[RunKey]) -> rusqlite::Result<()> {
+        let (mut last, keep) = (self.last, self.keep);
+        // In steps, so that most transactions only append.
+        let forget = last - keep;
+        let forget = (forget - self.forgotten > keep / 8).then_some(forget);
+        let change = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        {
+            let mut insert = change.prepare_cached("INSERT INTO ended (id, run, hops) VALUES (?1, ?2, ?3)")?;
+            for Ended { run, hops } in ended {
+                last += 1;
+                insert.execute(params![last, run.0.cast_signed(), hops])?;
+            }
+            for run in cleared {
+                change.prepare_cached("DELETE FROM crash WHERE run = ?1")?.execute([run.0.cast_signed()])?;
+            }
+            if let Some(forget) = forget {
+                change.prepare_cached("DELETE FROM ended WHERE id <= ?1")?.execute([forget])?;
+            }
+        }
+        change.commit()?;
+        self.last = last;
+        self.forgotten = forget.unwrap_or(self.forgotten);
+        Ok(())
+    }
+
+    fn change<T>(&mut self, work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T, JournalError> {
+        let done = (|| {
+            let change = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let done = work(&change)?;
+            change.commit()?;
+            Ok(done)
+        })();
+        done.map_err(|error| trouble(&self.path, &error))
+    }
+
+    fn begin_anew(&mut self, error: &rusqlite::Error) -> Result<(), JournalError> {
+        // The damaged file must be let go before it is moved.
+        self.connection = Connection::open_in_memory().map_err(|error| trouble(&self.path, &error))?;
+        set_aside(&self.path, error)?;
+        self.connection = connect(&self.path).map_err(|error| trouble(&self.path, &error))?;
+        (self.last, self.forgotten) = (0, 0);
+        Ok(())
+    }
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    // A crash of this process loses nothing; a power cut may lose the last rows, and then something is done twice.
+    connection.pragma_update(None, "synchronous", "normal")?;
+    if version(&connection)? == 0 {
+        connection.execute_batch(SCHEMA)?;
+    }
+    Ok(connection)
+}
+
+fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.query_row("PRAGMA user_version", [], |row| row.get(0))
+}
+
+fn last(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.query_row("SELECT ifnull(max(id), 0) FROM ended", [], |row| row.get(0))
+}
+
+fn is_damaged(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt))
+}
+
+/// Moves a damaged file out of the way, with what belongs to it.
+fn set_aside(path: &Path, error: &rusqlite::Error) -> Result<(), JournalError> {
+    let aside = path.with_extension(format!("damaged-{}", seconds(SystemTime::now())));
+    tracing::error!(
+        "the journal {} is damaged ({error}); it is set aside as {} and a new one begun: what is delivered again now may \
+         be done twice",
+        path.display(),
+        aside.display()
+    );
+    for suffix in ["-wal", "-shm"] {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(suffix);
+        let _ = std::fs::remove_file(beside);
+    }
+    std::fs::rename(path, aside).map_err(|error| JournalError::unwritable(path, &error))
+}
+
+fn trouble(path: &Path, error: &rusqlite::Error) -> JournalError {
+    let help = match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => "the disk is full; make room, and it goes on by itself",
+        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
+            "the file and its directory must be writable for this user"
+        }
+        _ => "look at the disk; another directory can be named in `journal.path`",
+    };
+    JournalError::Unwritable { path: path.to_owned(), problem: error.to_string(), help }
+}
+
+fn seconds(time: SystemTime) -> i64 {
+    i64::try_from(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()).unwrap_or(i64::MAX)
+}

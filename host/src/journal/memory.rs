@@ -1,0 +1,91 @@
+//! The ended runs in memory, so that no message waits for the disk to be looked up.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use super::{Ended, RunKey};
+
+/// The ended runs that were noted last, between half of and all that may be kept.
+pub struct Memory {
+    young: Runs,
+    old: Runs,
+    half: usize,
+}
+
+type Runs = HashMap<RunKey, u32, BuildHasherDefault<AlreadyHashed>>;
+
+impl Memory {
+    /// An empty one for so many runs.
+    pub fn new(keep: usize) -> Self {
+        Self { young: Runs::default(), old: Runs::default(), half: (keep / 2).max(1) }
+    }
+
+    /// Notes the end of a run; of several, the one with the most hops holds.
+    pub fn note(&mut self, ended: Ended) {
+        let before = self.hops(ended.run).unwrap_or(0);
+        self.young.insert(ended.run, before.max(ended.hops));
+        if self.young.len() >= self.half {
+            // The half that was not added to for longest is forgotten at once, instead of one run after another.
+            std::mem::swap(&mut self.young, &mut self.old);
+            self.young.clear();
+        }
+    }
+
+    /// The hops with which a run ended; `None` if it is not known to have ended.
+    pub fn hops(&self, run: RunKey) -> Option<u32> {
+        self.young.get(&run).or_else(|| self.old.get(&run)).copied()
+    }
+
+    /// Whether a run is known to have ended at all.
+    pub fn knows(&self, run: RunKey) -> bool {
+        self.hops(run).is_some()
+    }
+}
+
+/// Passes on what is a hash already.
+#[derive(Default)]
+pub struct AlreadyHashed(u64);
+
+impl Hasher for AlreadyHashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(run: u64, hops: u32) -> Ended {
+        Ended { run: RunKey(run), hops }
+    }
+
+    #[test]
+    fn the_latest_half_is_always_known_and_never_more_than_all() {
+        let mut memory = Memory::new(100);
+        for run in 1..=1000 {
+            memory.note(ended(run, 1));
+            assert!((run.saturating_sub(49).max(1)..=run).all(|run| memory.knows(RunKey(run))), "{run}");
+            assert!(memory.young.len() + memory.old.len() <= 100);
+        }
+        assert!(!memory.knows(RunKey(1)));
+    }
+
+    #[test]
+    fn an_earlier_hop_does_not_undo_a_later_one() {
+        let mut memory = Memory::new(10);
+        memory.note(ended(7, 3));
+        memory.note(ended(7, 1));
+        assert_eq!(memory.hops(RunKey(7)), Some(3));
+    }
+}
