@@ -37,9 +37,9 @@ fn connections_that_are_cut_come_back_within_two_seconds_and_nothing_is_done_twi
     let (mut scene, proxy) = behind_a_proxy(broker, "cut", "");
     let publishing = Publishing::begin(&mut scene, form().messages, "m", usual(20));
     let (mut more, mut times, begun) = (Verdict::default(), Vec::new(), Instant::now());
-    let pauses = form().faults.as_millis() as u64 / 12;
+    let pause = form().faults / 12;
     while begun.elapsed() < form().faults {
-        std::thread::sleep(Duration::from_millis(pauses / 5 + fastrand::u64(0..pauses)));
+        std::thread::sleep(pause.mul_f64(0.2 + fastrand::f64()));
         let sessions = scene.sessions(0);
         proxy.cut();
         // Two seconds are promised; the third is for a machine that does much else.
@@ -61,14 +61,13 @@ fn silent_line(broker: &'static Broker, name: &str, line: Line, detected: Durati
     let publishing = Publishing::begin(&mut scene, form().messages / 2, "m", usual(20));
     let mut more = Verdict::default();
     more.expect(eventually(SOON, || scene.seen().len() > 50), "work has begun");
-    let (broken, lost) = (Instant::now(), "session with the broker is lost");
+    let (since, lost) = (Instant::now(), "session with the broker is lost");
     proxy.set(line);
     let noticed = eventually(detected, || scene.hosts[0].stderr().contains(lost));
     more.expect(noticed, format!("{line:?}: noticed within {detected:?}"));
-    more.note(format!("{line:?}: noticed after {:.1} s", broken.elapsed().as_secs_f64()));
+    more.note(format!("{line:?}: noticed after {:.1} s", since.elapsed().as_secs_f64()));
     // The rest of the time in which a confirmation could be waited for.
-    let rest = if form().faults > broken.elapsed() { form().faults - broken.elapsed() } else { Duration::ZERO };
-    std::thread::sleep(rest);
+    std::thread::sleep(form().faults.saturating_sub(since.elapsed()));
     proxy.set(Line::Passes);
     publishing.end(&mut scene);
     let mut verdict = scene.judge(form().within, |_| {}).and(more);

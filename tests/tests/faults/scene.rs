@@ -153,7 +153,7 @@ impl Scene {
         let usual = [("concurrency", CONCURRENCY), ("queue.prefetch", PREFETCH), ("attempts", 3)];
         for (name, value) in usual {
             if !settings.contains(name) {
-                text += &format!("{name} = {value}\n");
+                text.extend([name, " = ", &value.to_string(), "\n"]);
             }
         }
         self.hosts.push(WorkerProcess::with_config(&(text + settings + "\n")));
@@ -271,8 +271,8 @@ impl Scene {
 
     fn look_at_hosts(&self, verdict: &mut Verdict) {
         for host in &self.hosts {
-            let panic = host.stderr().lines().find(|line| line.contains("panicked at") && !line.contains("actor.rs"));
-            let panic = panic.map(str::to_owned);
+            let stderr = host.stderr();
+            let panic = stderr.lines().find(|line| line.contains("panicked at") && !line.contains("actor.rs"));
             verdict.expect(panic.is_none(), format!("no panic in the host, but {panic:?}"));
         }
         if !verdict.is_good() {
