@@ -3,6 +3,7 @@
 pub mod amqp;
 pub mod settings;
 pub mod sqlite;
+pub mod topology;
 
 use std::sync::Arc;
 

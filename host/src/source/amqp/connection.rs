@@ -1,5 +1,6 @@
 //! Connecting to a RabbitMQ, and what its errors mean.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
@@ -7,6 +8,7 @@ use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserIn
 use lapin::{Connection, ConnectionProperties, Error, ErrorKind};
 use secrecy::ExposeSecret as _;
 
+use crate::seed::Fault;
 use crate::source::{AmqpAddress, SourceError};
 
 /// A connection that has been silent for twice this long is lost.
@@ -15,8 +17,8 @@ const HEARTBEAT_SECONDS: u16 = 10;
 /// How long a broker that has taken a connection may take to set up what we need on it.
 const SET_UP_MAX: Duration = Duration::from_secs(30);
 
-/// How long one try to connect may take.
-const CONNECT_MAX: Duration = Duration::from_secs(15);
+/// How long one try to connect may take: as long as a broker itself waits for us while we do.
+const CONNECT_MAX: Duration = Duration::from_secs(10);
 
 /// How long the broker may take to say that a connection has ended.
 pub const CLOSE_MAX: Duration = Duration::from_secs(3);
@@ -51,7 +53,10 @@ async fn connect_to(address: &AmqpAddress, role: &str) -> Result<Connection, Sou
         query: AMQPQueryString { heartbeat: Some(HEARTBEAT_SECONDS), ..AMQPQueryString::default() },
     };
     // Without lapin's own recovery: after an error on a channel it leaves the consumer pending for ever.
-    let properties = ConnectionProperties::default().with_connection_name(format!("ckan-worker {role}").into());
+    let mut properties = ConnectionProperties::default().with_connection_name(format!("ckan-worker {role}").into());
+    if Fault::AutoRecover.is_on() {
+        properties = properties.enable_auto_recover();
+    }
     match tokio::time::timeout(CONNECT_MAX, Connection::connect_uri(uri, properties)).await {
         Ok(Ok(connection)) => Ok(connection),
         Ok(Err(error)) => Err(failure(&address.to_string(), &error)),
@@ -59,6 +64,25 @@ async fn connect_to(address: &AmqpAddress, role: &str) -> Result<Connection, Sou
             address: address.to_string(),
             problem: format!("no answer within {CONNECT_MAX:?}"),
         }),
+    }
+}
+
+/// The connection that consumes, for whoever is to publish on it too. Only a seeded fault does: it is always empty
+/// otherwise.
+#[derive(Clone, Default)]
+pub struct SharedConnection(Arc<Mutex<Option<Arc<Connection>>>>);
+
+impl SharedConnection {
+    /// Shares a connection, if that fault is on.
+    pub fn set(&self, connection: &Arc<Connection>) {
+        if Fault::OneConnection.is_on() {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(connection));
+        }
+    }
+
+    /// The connection that is shared.
+    pub fn get(&self) -> Option<Arc<Connection>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

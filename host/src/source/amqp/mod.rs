@@ -3,12 +3,20 @@
 //! Two connections: one consumes and acknowledges, the other publishes with confirms. A broker that is short of
 //! memory stops reading from a connection that publishes, and acknowledgements on it would hang with it.
 
+mod back_off;
 mod connection;
+mod flow;
+mod gauge;
+mod hatch;
+mod inbox;
 mod letter;
+mod plan;
 mod properties;
 mod publisher;
 mod session;
+mod supervisor;
 mod topology;
+mod watchdog;
 mod window;
 
 use std::sync::Arc;
@@ -19,13 +27,17 @@ use tokio::task::JoinSet;
 
 use super::{AmqpAddress, Letters, Settings, Source, SourceError};
 use crate::delivery::{Delivery, Receipt};
+use connection::SharedConnection;
+use hatch::{Batch, Hatch};
+use supervisor::{Order, supervise};
 
 pub use publisher::AmqpPublisher;
 pub use topology::{look, purge};
 
 /// A queue in a RabbitMQ, consumed by a session that is rebuilt whenever it is lost.
 pub struct AmqpSource {
-    batches: mpsc::UnboundedReceiver<Result<Vec<Delivery>, SourceError>>,
+    batches: mpsc::UnboundedReceiver<Batch>,
+    hatch: Arc<Hatch>,
     commands: mpsc::UnboundedSender<Command>,
     publisher: Arc<AmqpPublisher>,
     /// The supervisor; ends with the source.
@@ -51,10 +63,20 @@ impl AmqpSource {
     pub fn open(addresses: &[AmqpAddress], settings: &Settings, prefetch: u16) -> Self {
         let (hand_over, batches) = mpsc::unbounded_channel();
         let (commands, orders) = mpsc::unbounded_channel();
-        let publisher = Arc::new(AmqpPublisher::for_letters(addresses, settings));
+        let (hatch, shared) = (Arc::new(Hatch::new(hand_over)), SharedConnection::default());
+        let publisher = Arc::new(AmqpPublisher::for_letters(addresses, settings, shared.clone()));
+        let order = Order { addresses: addresses.to_vec(), settings: settings.clone(), prefetch, shared };
         let mut tasks = JoinSet::new();
-        tasks.spawn(session::supervise(addresses.to_vec(), settings.clone(), prefetch, hand_over, orders));
-        Self { batches, commands, publisher, tasks }
+        tasks.spawn(supervise(order, Arc::clone(&hatch), orders));
+        Self { batches, hatch, commands, publisher, tasks }
+    }
+
+    /// Gives back what was handed over and not taken.
+    fn give_back(&mut self) {
+        while let Ok(batch) = self.batches.try_recv() {
+            let deliveries = batch.unwrap_or_default();
+            self.tell(Command::Release(deliveries.into_iter().map(|delivery| delivery.receipt).collect()));
+        }
     }
 
     fn tell(&self, command: Command) {
@@ -87,21 +109,18 @@ impl Source for AmqpSource {
         self.tell(Command::Stop);
         // What arrives from here on the session cannot hand over, and gives back itself.
         self.batches.close();
-        while let Ok(batch) = self.batches.try_recv() {
-            let deliveries = batch.unwrap_or_default();
-            self.release(deliveries.into_iter().map(|delivery| delivery.receipt).collect());
-        }
+        self.give_back();
     }
 
     fn pause(&mut self) {
+        self.hatch.shut();
+        // In this order: what is given back must not be delivered to us again.
         self.tell(Command::Pause);
-        while let Ok(batch) = self.batches.try_recv() {
-            let deliveries = batch.unwrap_or_default();
-            self.release(deliveries.into_iter().map(|delivery| delivery.receipt).collect());
-        }
+        self.give_back();
     }
 
     fn resume(&mut self) {
+        self.hatch.open();
         self.tell(Command::Resume);
     }
 
@@ -134,10 +153,11 @@ mod tests {
     #[test]
     fn a_source_whose_supervisor_is_gone_says_so_instead_of_waiting_for_ever() {
         let config = crate::Config::from_map([("ckan.site_id", "portal"), ("amqp.url", "amqp://localhost")]).unwrap();
-        let (_, batches) = mpsc::unbounded_channel();
-        let (commands, _) = mpsc::unbounded_channel();
-        let publisher = Arc::new(AmqpPublisher::for_letters(&[], &config.queue));
-        let mut source = AmqpSource { batches, commands, publisher, tasks: JoinSet::new() };
+        let batches = mpsc::unbounded_channel().1;
+        let commands = mpsc::unbounded_channel().0;
+        let hatch = Arc::new(Hatch::new(mpsc::unbounded_channel().0));
+        let publisher = Arc::new(AmqpPublisher::for_letters(&[], &config.queue, SharedConnection::default()));
+        let mut source = AmqpSource { batches, hatch, commands, publisher, tasks: JoinSet::new() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let error = runtime.block_on(source.next(1)).unwrap_err();
         assert!(error.to_string().contains("nobody keeps the session"), "{error}");

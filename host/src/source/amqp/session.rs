@@ -1,24 +1,27 @@
-//! One session with the broker after the other: consume, acknowledge, and begin again when it is lost.
+//! One session with the broker: consume, hand over, acknowledge, until it is lost.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures_util::{FutureExt as _, StreamExt as _};
 use lapin::message::Delivery as Message;
 use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
 use lapin::types::FieldTable;
-use lapin::{Channel, Connection, Consumer, Error};
-use tokio::sync::mpsc::error::SendError;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use lapin::{Channel, Connection, Consumer, Error, ErrorKind};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::MissedTickBehavior;
 
 use super::Command;
 use super::connection::{CLOSE_MAX, connect, failure, set_up};
+use super::hatch::Hatch;
+use super::inbox::{End, Inbox};
 use super::properties::Properties;
-use super::topology;
+use super::supervisor::{Course, Order};
+use super::topology::{self, Queue};
 use super::window::Window;
 use crate::delivery::{Delivery, DeliveryId, Receipt};
-use crate::source::{AmqpAddress, Settings, SourceError};
+use crate::seed::Fault;
+use crate::source::SourceError;
 
 /// How many messages are handed on together at most.
 const BATCH_MAX: usize = 256;
@@ -26,198 +29,185 @@ const BATCH_MAX: usize = 256;
 /// How long a settled delivery behind a slow one waits until it is acknowledged alone.
 const STRAGGLE: Duration = Duration::from_millis(100);
 
-/// The waits between tries to get a session back: full jitter below a bound that doubles from the first to the second.
-const BACK_OFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+/// How often the session looks after itself.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// Our name for the consumer, one on each channel.
-const CONSUMER: &str = "ckan-worker";
+/// How long the broker may take to answer a question. Heartbeats do not show that one is missing.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
 
-type Batches = UnboundedSender<Result<Vec<Delivery>, SourceError>>;
-
-/// Keeps a session for as long as the source is there.
-pub async fn supervise(
-    mut addresses: Vec<AmqpAddress>,
-    settings: Settings,
-    prefetch: u16,
-    batches: Batches,
-    mut commands: UnboundedReceiver<Command>,
-) {
-    let mut bound = BACK_OFF.0;
-    for number in 1.. {
-        if batches.is_closed() {
-            return wait_for_close(&mut commands).await;
-        }
-        match Session::open(&addresses, &settings, prefetch, number).await {
-            Ok(session) => {
-                bound = BACK_OFF.0;
-                tracing::info!("consuming queue {} at {}", settings.name, settings.address);
-                match session.run(&batches, &mut commands).await {
-                    Ended::Closed => return,
-                    Ended::Lost(reason) => tracing::warn!("the session with the broker is lost: {reason}"),
-                }
-            }
-            // Somebody is there at the first try, and can mend it; later nobody may be.
-            Err(error @ (SourceError::Refused { .. } | SourceError::Unusable(_))) if number == 1 => {
-                let _ = batches.send(Err(error));
-                return;
-            }
-            Err(error) => tracing::warn!("no session with the broker: {error}"),
-        }
-        let wait = bound.mul_f64(fastrand::f64());
-        bound = (bound * 2).min(BACK_OFF.1);
-        // The next try begins with another host.
-        addresses.rotate_left(1);
-        if wait_or_close(wait, &mut commands).await {
-            return;
-        }
-    }
-}
-
-/// Waits until the source is closed: it was stopped, and what was delivered came back when the session was lost.
-async fn wait_for_close(commands: &mut UnboundedReceiver<Command>) {
-    while let Some(command) = commands.recv().await {
-        if let Command::Close(_) = command {
-            return;
-        }
-    }
-}
-
-/// Waits between two sessions; answers whether the source was closed meanwhile.
-async fn wait_or_close(wait: Duration, commands: &mut UnboundedReceiver<Command>) -> bool {
-    let waited = tokio::time::sleep(wait);
-    tokio::pin!(waited);
-    loop {
-        tokio::select! {
-            () = &mut waited => return false,
-            command = commands.recv() => match command {
-                // What an earlier session delivered comes back by itself.
-                Some(Command::Settle(_) | Command::Release(_) | Command::Stop | Command::Pause | Command::Resume | Command::Depth(_)) => {}
-                Some(Command::Close(_)) | None => return true,
-            }
-        }
-    }
-}
-
-struct Session {
+/// One session with the broker.
+pub struct Session {
     number: u64,
-    connection: Connection,
+    connection: Arc<Connection>,
     channel: Channel,
-    consumer: Consumer,
+    /// What the consumer has received; `None` while nothing is consumed.
+    inbox: Option<Inbox<Consumer>>,
+    /// How many consumers there were; the name of the latest.
+    consumers: u32,
+    /// How many deliveries the latest may hold.
+    prefetch: u16,
+    /// How many deliveries may be held in all.
+    prefetch_max: u16,
     window: Window,
+    /// Tags that were delivered to nobody.
+    missed: Vec<u64>,
     queue: String,
     address: String,
-    /// So many settled deliveries behind a slow one are acknowledged at once.
-    stragglers_max: usize,
     /// Nothing more is consumed.
     is_stopped: bool,
-    /// Why the broker sends no more. It says so once, and maybe while what has arrived is gathered.
-    over: Option<String>,
 }
 
-enum Ended {
+/// How a session ended.
+pub enum Ended {
+    /// The source was closed.
     Closed,
+    /// It was lost.
     Lost(String),
+    /// It was up and of no use.
+    Stuck(String),
+}
+
+/// What a session has to react to.
+#[expect(clippy::large_enum_variant, reason = "it lives for one turn; a box for each message would cost more")]
+enum Event {
+    Command(Command),
+    Message(Message),
+    End,
+    Straggle,
+    Look,
+    Gone,
 }
 
 impl Session {
-    async fn open(
-        addresses: &[AmqpAddress],
-        settings: &Settings,
-        prefetch: u16,
-        number: u64,
-    ) -> Result<Self, SourceError> {
-        let address = settings.address.to_string();
-        let connection = connect(addresses, "consume").await?;
-        let consuming = set_up(&address, async {
-            topology::ensure(&connection, settings).await?;
-            consume(&connection, &settings.name, prefetch).await.map_err(|error| failure(&address, &error))
+    /// Connects, makes what is missing, and begins to consume.
+    ///
+    /// # Errors
+    /// The broker does not answer or refuses us, or the queue is missing and not to be made.
+    pub async fn open(order: &Order, course: &Course, number: u64) -> Result<(Self, Queue), SourceError> {
+        let address = order.settings.address.to_string();
+        let connection = Arc::new(connect(&order.addresses, "consume").await?);
+        order.shared.set(&connection);
+        let trouble = |error: Error| failure(&address, &error);
+        let opened = set_up(&address, async {
+            let queue = topology::ensure(&connection, &order.settings).await?;
+            let mut session = Self {
+                number,
+                channel: connection.create_channel().await.map_err(trouble)?,
+                connection: Arc::clone(&connection),
+                inbox: None,
+                consumers: 0,
+                prefetch: 0,
+                prefetch_max: order.prefetch.max(1),
+                window: Window::new(),
+                missed: Vec::new(),
+                queue: order.settings.name.clone(),
+                address: address.clone(),
+                is_stopped: false,
+            };
+            session.consume_if_wanted(course).await.map_err(trouble)?;
+            Ok((session, queue))
         });
-        let (channel, consumer) = consuming.await?;
-        let stragglers_max = usize::from(prefetch / 4).max(1);
-        let (window, queue) = (Window::new(), settings.name.clone());
-        let (is_stopped, over) = (false, None);
-        Ok(Self { number, connection, channel, consumer, window, queue, address, stragglers_max, is_stopped, over })
+        opened.await
     }
 
-    async fn run(mut self, batches: &Batches, commands: &mut UnboundedReceiver<Command>) -> Ended {
-        let mut straggle = tokio::time::interval(STRAGGLE);
-        straggle.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    /// Works until the source is closed or the session is lost.
+    pub async fn run(mut self, hatch: &Hatch, commands: &mut UnboundedReceiver<Command>, course: &mut Course) -> Ended {
+        let [mut straggle, mut look] = [STRAGGLE, LOOK_EVERY].map(|period| {
+            let mut ticks = tokio::time::interval(period);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            ticks
+        });
+        course.watchdog.rests(Instant::now());
         loop {
-            let acted = tokio::select! {
+            let has_stragglers = self.window.stragglers() > 0;
+            let event = tokio::select! {
                 biased;
-                command = commands.recv() => match command {
-                    Some(Command::Close(done)) => {
-                        self.close().await;
-                        let _ = done.send(());
-                        return Ended::Closed;
-                    }
-                    Some(command) => self.obey(command, batches).await,
-                    None => return Ended::Closed,
-                },
-                message = self.consumer.next(), if !self.is_stopped => match message {
-                    Some(Ok(message)) => self.hand_over(message, batches).await,
-                    end => {
-                        self.ended(end);
-                        Ok(())
-                    }
-                },
-                _ = straggle.tick(), if self.window.stragglers() > 0 => self.acknowledge_stragglers().await,
+                command = commands.recv() => command.map_or(Event::Gone, Event::Command),
+                message = next(&mut self.inbox) => message.map_or(Event::End, Event::Message),
+                _ = straggle.tick(), if has_stragglers => Event::Straggle,
+                _ = look.tick() => Event::Look,
             };
-            if let Err(error) = acted {
-                return Ended::Lost(failure(&self.address, &error).to_string());
-            }
-            if let Some(reason) = self.over.take()
-                && !self.is_stopped
-            {
+            let acted = match event {
+                Event::Gone => return Ended::Closed,
+                Event::Command(Command::Close(done)) => {
+                    self.close().await;
+                    let _ = done.send(());
+                    return Ended::Closed;
+                }
+                Event::Command(command) => self.obey(command, hatch, course).await,
+                Event::Message(message) => self.hand_over(message, hatch, course).await,
+                Event::Straggle => self.acknowledge_stragglers().await,
+                Event::Look => match self.look_after(hatch, course).await {
+                    Ok(None) => Ok(()),
+                    Ok(Some(stuck)) => return Ended::Stuck(stuck),
+                    Err(error) => Err(error),
+                },
+                Event::End => Ok(()),
+            };
+            let end = self.inbox.as_mut().and_then(Inbox::take_end);
+            if let Some(reason) = self.reason(acted.err().map(End::Error).or(end)) {
                 return Ended::Lost(reason);
             }
         }
     }
 
-    /// Hands over what has arrived; once the source takes no more, the broker gets it back.
-    async fn hand_over(&mut self, first: Message, batches: &Batches) -> Result<(), Error> {
-        match batches.send(Ok(self.take_batch(first))) {
-            Err(SendError(Ok(batch))) => {
-                self.release(batch.into_iter().map(|delivery| delivery.receipt).collect()).await
+    /// Why the session is lost, if this ends it.
+    fn reason(&mut self, end: Option<End>) -> Option<String> {
+        let end = end?;
+        if Fault::AutoRecover.is_on() {
+            // The fault is to trust the library: whatever happens, it will go on by itself.
+            if matches!(end, End::Cancelled) {
+                self.inbox = None;
             }
-            Ok(()) | Err(SendError(Err(_))) => Ok(()),
+            return None;
+        }
+        Some(match end {
+            End::Cancelled => "the broker ended it; was the queue deleted?".to_owned(),
+            End::Error(error) => {
+                let text = failure(&self.address, &error).to_string();
+                if !text.contains("delivery acknowledgement") {
+                    return Some(text);
+                }
+                format!(
+                    "{text}; a delivery was open for longer than the broker's consumer_timeout allows: all that is open \
+                     comes again. Raise that, or lower `deadline` or `queue.prefetch`"
+                )
+            }
+        })
+    }
+
+    /// Hands over what has arrived; what the source does not take, the broker gets back.
+    async fn hand_over(&mut self, first: Message, hatch: &Hatch, course: &mut Course) -> Result<(), Error> {
+        let batch = self.take_batch(first, course);
+        for tag in std::mem::take(&mut self.missed) {
+            self.give_back(tag).await?;
+        }
+        match hatch.hand_over(batch) {
+            Ok(()) => Ok(()),
+            Err(batch) => self.release(batch.into_iter().map(|delivery| delivery.receipt).collect()).await,
         }
     }
 
     /// Takes what else has arrived along with a first message.
-    fn take_batch(&mut self, first: Message) -> Vec<Delivery> {
-        let mut batch = vec![self.delivery(first)];
+    fn take_batch(&mut self, first: Message, course: &mut Course) -> Vec<Delivery> {
+        course.watchdog.received(Instant::now());
+        let mut batch = vec![self.delivery(first, course)];
         while batch.len() < BATCH_MAX
-            && let Some(message) = self.arrived()
+            && let Some(message) = self.inbox.as_mut().and_then(Inbox::arrived)
         {
-            batch.push(self.delivery(message));
+            batch.push(self.delivery(message, course));
         }
         batch
     }
 
-    /// Takes a message that has already arrived.
-    fn arrived(&mut self) -> Option<Message> {
-        match self.consumer.next().now_or_never()? {
-            Some(Ok(message)) => Some(message),
-            end => {
-                self.ended(end);
-                None
-            }
-        }
-    }
-
-    /// Notes that the broker sends no more; the first reason is the one to tell.
-    fn ended(&mut self, end: Option<Result<Message, Error>>) {
-        let reason = || match end {
-            Some(Err(error)) => failure(&self.address, &error).to_string(),
-            _ => "the broker ended it; was the queue deleted?".to_owned(),
-        };
-        self.over.get_or_insert_with(reason);
-    }
-
-    fn delivery(&mut self, message: Message) -> Delivery {
+    fn delivery(&mut self, message: Message, course: &mut Course) -> Delivery {
         let tag = message.delivery_tag;
-        self.window.open(tag);
+        if tag == 1 && Fault::AutoRecover.is_on() {
+            self.window = Window::new();
+        }
+        let missed = self.window.open(tag);
+        self.missed.extend(missed);
+        course.gauge.note(message.data.len());
         let properties = Properties::of(message.exchange, message.routing_key, message.properties);
         Delivery {
             id: match properties.message_id() {
@@ -232,20 +222,34 @@ impl Session {
         }
     }
 
-    async fn obey(&mut self, command: Command, batches: &Batches) -> Result<(), Error> {
+    async fn obey(&mut self, command: Command, hatch: &Hatch, course: &mut Course) -> Result<(), Error> {
         match command {
             Command::Settle(receipts) => {
                 // A receipt of an earlier session is void: the broker took that delivery back when it was lost.
                 for receipt in receipts.into_iter().filter(|receipt| receipt.session == self.number) {
                     self.window.done(receipt.tag);
                 }
-                self.acknowledge().await
+                self.acknowledge().await?;
+                self.consume_if_wanted(course).await
             }
-            Command::Release(receipts) => self.release(receipts).await,
-            Command::Stop => self.stop(batches).await,
-            Command::Pause | Command::Resume => Ok(()),
+            Command::Release(receipts) => {
+                self.release(receipts).await?;
+                self.consume_if_wanted(course).await
+            }
+            Command::Stop => {
+                self.is_stopped = true;
+                self.consume_no_more(hatch, course).await
+            }
+            Command::Pause => {
+                course.is_paused = true;
+                self.consume_no_more(hatch, course).await
+            }
+            Command::Resume => {
+                course.is_paused = false;
+                self.consume_if_wanted(course).await
+            }
             Command::Depth(answer) => {
-                let waiting = self.depth(batches).await?;
+                let waiting = self.depth(hatch, course).await?;
                 let _ = answer.send(waiting);
                 Ok(())
             }
@@ -253,45 +257,112 @@ impl Session {
         }
     }
 
+    /// Looks after the session itself: whether it is still there, consumes as much as it should, and receives what it
+    /// could. Answers why it is of no use, if it is not.
+    async fn look_after(&mut self, hatch: &Hatch, course: &mut Course) -> Result<Option<String>, Error> {
+        if Fault::AutoRecover.is_on() {
+            return Ok(None);
+        }
+        // While nothing is consumed nobody else would notice.
+        if !self.connection.status().connected() || !self.channel.status().connected() {
+            return Err(ErrorKind::InvalidConnectionState(lapin::ConnectionState::Error).into());
+        }
+        if self.inbox.is_some() && course.gauge.is_off(self.prefetch) {
+            self.consume_no_more(hatch, course).await?;
+        }
+        self.consume_if_wanted(course).await?;
+        let now = Instant::now();
+        if self.inbox.is_none() || self.window.held() >= usize::from(self.prefetch) {
+            course.watchdog.rests(now);
+        } else if course.watchdog.asks(now) {
+            let ready = answered(topology::depth(&self.channel, &self.queue)).await;
+            self.hand_over_arrived(hatch, course).await?;
+            let quiet = course.watchdog.answered(ready.as_ref().ok().copied(), Instant::now());
+            return Ok(quiet.map(|quiet| match ready {
+                Ok(ready) => format!("for {} s, although {ready} messages are ready", quiet.as_secs()),
+                Err(error) => format!("for {} s, and the queue does not say what is in it: {error}", quiet.as_secs()),
+            }));
+        }
+        Ok(None)
+    }
+
+    /// Begins to consume, if that is wanted and does not happen. What an earlier consumer delivered does not count for
+    /// the next one, so there must be room beside it.
+    async fn consume_if_wanted(&mut self, course: &Course) -> Result<(), Error> {
+        let (held, wanted) = (self.window.held(), course.gauge.count());
+        if self.is_stopped || course.is_paused || self.inbox.is_some() || held > usize::from(wanted) {
+            return Ok(());
+        }
+        let room = usize::from(self.prefetch_max).saturating_sub(held);
+        let prefetch = wanted.min(u16::try_from(room).unwrap_or(u16::MAX));
+        if prefetch == 0 {
+            return Ok(());
+        }
+        self.consumers += 1;
+        self.prefetch = prefetch;
+        let (tag, options, table) = (self.consumer_tag(), BasicConsumeOptions::default(), FieldTable::default());
+        let consumer = answered(async {
+            // Before consuming: lapin would take whatever the broker sends.
+            self.channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
+            self.channel.basic_consume(self.queue.as_str().into(), tag.as_str().into(), options, table).await
+        });
+        self.inbox = Some(Inbox::new(consumer.await?));
+        Ok(())
+    }
+
+    /// Ends consuming, for now, and hands over what has arrived.
+    async fn consume_no_more(&mut self, hatch: &Hatch, course: &mut Course) -> Result<(), Error> {
+        if self.inbox.is_none() {
+            return Ok(());
+        }
+        let cancelled = self.channel.basic_cancel(self.consumer_tag().as_str().into(), BasicCancelOptions::default());
+        answered(cancelled).await?;
+        self.hand_over_arrived(hatch, course).await?;
+        self.inbox = None;
+        Ok(())
+    }
+
+    /// Our name for the consumer.
+    fn consumer_tag(&self) -> String {
+        format!("ckan-worker-{}", self.consumers)
+    }
+
+    /// How many messages wait, are on their way to us, or are handed out.
+    async fn depth(&mut self, hatch: &Hatch, course: &mut Course) -> Result<u64, Error> {
+        let mut waiting = answered(topology::depth(&self.channel, &self.queue)).await?;
+        if waiting == 0 {
+            // What left the queue for us before this answer may come behind it, but not behind the next one.
+            waiting = answered(topology::depth(&self.channel, &self.queue)).await?;
+        }
+        self.hand_over_arrived(hatch, course).await?;
+        Ok(waiting + self.window.open_count())
+    }
+
+    async fn hand_over_arrived(&mut self, hatch: &Hatch, course: &mut Course) -> Result<(), Error> {
+        while let Some(message) = self.inbox.as_mut().and_then(Inbox::arrived) {
+            self.hand_over(message, hatch, course).await?;
+        }
+        Ok(())
+    }
+
     async fn release(&mut self, receipts: Vec<Receipt>) -> Result<(), Error> {
         for receipt in receipts.into_iter().filter(|receipt| receipt.session == self.number) {
             self.window.told(receipt.tag);
-            let options = BasicNackOptions { requeue: true, multiple: false };
-            self.channel.basic_nack(receipt.tag, options).await?;
+            self.give_back(receipt.tag).await?;
         }
         self.acknowledge().await
     }
 
-    /// Consumes no more, so that what is given back goes to others.
-    async fn stop(&mut self, batches: &Batches) -> Result<(), Error> {
-        self.is_stopped = true;
-        self.channel.basic_cancel(CONSUMER.into(), BasicCancelOptions::default()).await?;
-        self.hand_over_arrived(batches).await
-    }
-
-    /// How many messages wait, are on their way to us, or are handed out.
-    async fn depth(&mut self, batches: &Batches) -> Result<u64, Error> {
-        let mut waiting = topology::depth(&self.channel, &self.queue).await?;
-        if waiting == 0 {
-            // What left the queue for us before this answer may come behind it, but not behind the next one.
-            waiting = topology::depth(&self.channel, &self.queue).await?;
-        }
-        self.hand_over_arrived(batches).await?;
-        Ok(waiting + self.window.open_count())
-    }
-
-    async fn hand_over_arrived(&mut self, batches: &Batches) -> Result<(), Error> {
-        while let Some(message) = self.arrived() {
-            self.hand_over(message, batches).await?;
-        }
-        Ok(())
+    async fn give_back(&self, tag: u64) -> Result<(), Error> {
+        self.channel.basic_nack(tag, BasicNackOptions { requeue: true, multiple: false }).await
     }
 
     async fn acknowledge(&mut self) -> Result<(), Error> {
         if let Some(tag) = self.window.take_prefix() {
             self.channel.basic_ack(tag, BasicAckOptions { multiple: true }).await?;
         }
-        if self.window.stragglers() >= self.stragglers_max {
+        // So many behind a slow one would leave too little room for others.
+        if self.window.stragglers() >= usize::from(self.prefetch / 4).max(1) {
             self.acknowledge_stragglers().await?;
         }
         Ok(())
@@ -319,11 +390,21 @@ impl Session {
     }
 }
 
-async fn consume(connection: &Connection, queue: &str, prefetch: u16) -> Result<(Channel, Consumer), Error> {
-    let channel = connection.create_channel().await?;
-    // Before consuming: lapin would take whatever the broker sends.
-    channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
-    let (tag, options) = (CONSUMER.into(), BasicConsumeOptions::default());
-    let consumer = channel.basic_consume(queue.into(), tag, options, FieldTable::default()).await?;
-    Ok((channel, consumer))
+/// Waits for the next message; for ever while nothing is consumed.
+///
+/// # Cancel safety
+/// Nothing is lost when the future is dropped.
+async fn next(inbox: &mut Option<Inbox<Consumer>>) -> Option<Message> {
+    match inbox {
+        Some(inbox) => inbox.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for the broker's answer, but not for ever.
+async fn answered<T>(question: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    tokio::time::timeout(ANSWER_MAX, question).await.unwrap_or_else(|_| {
+        let late = std::io::Error::new(std::io::ErrorKind::TimedOut, format!("no answer within {ANSWER_MAX:?}"));
+        Err(ErrorKind::IOError(Arc::new(late)).into())
+    })
 }

@@ -1,68 +1,96 @@
 //! Exchange, queue and binding: looked for first, and only made where they are missing.
 
-use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions, QueuePurgeOptions};
+use lapin::options::{
+    ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions,
+};
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
-use lapin::types::{AMQPValue, FieldTable, LongString};
+use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Connection, Error, ErrorKind, ExchangeKind};
 
 use super::connection::{connect, failure};
+use super::plan::{Place, main_arguments, unbound_mark};
+use crate::seed;
 use crate::source::{AmqpAddress, Settings, SourceError};
 
-/// How often the broker itself hands a message out again before it sets it aside: the net under our own.
-const DELIVERY_LIMIT: i64 = 20;
-
-/// The name of the queue that dead letters are kept in.
-pub fn dead_queue(queue: &str) -> String {
-    format!("{queue}.dead")
+/// Whether the queue was there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Queue {
+    /// It was, and is used as it is.
+    Found,
+    /// It was not, and has been made.
+    Made,
 }
 
 /// Makes sure that there is something to consume: an existing queue is used as it is, whatever its type.
 ///
 /// # Errors
 /// Something is missing and must or can not be made.
-pub async fn ensure(connection: &Connection, settings: &Settings) -> Result<(), SourceError> {
-    let trouble = |error: Error| failure(&settings.address.to_string(), &error);
-    if queue_exists(connection, &settings.name).await? {
-        return Ok(());
+pub async fn ensure(connection: &Connection, settings: &Settings) -> Result<Queue, SourceError> {
+    let (name, address) = (settings.name.as_str(), &settings.address);
+    let trouble = |error: Error| failure(&address.to_string(), &error);
+    if queue_exists(connection, name).await? {
+        // A mark says that whoever made the queue did not come to bind it. Without one, how it is bound is not our
+        // business: somebody may have unbound it on purpose.
+        if settings.create && queue_exists(connection, &unbound_mark(name)).await? {
+            bind(connection, settings).await.map_err(trouble)?;
+            tracing::info!("bound queue {name} to exchange {}, which had been left undone", settings.exchange);
+        }
+        return Ok(Queue::Found);
     }
     if !settings.create {
-        let (name, address) = (&settings.name, &settings.address);
         return Err(SourceError::Unusable(format!(
             "queue {name:?} does not exist at {address}, and `queue.create` is off; create it or switch that on"
         )));
     }
-    ensure_dead_queue(connection, &settings.name).await?;
+    ensure_place(connection, name, Place::Dead).await?;
     if !exchange_exists(connection, &settings.exchange).await? {
         let channel = connection.create_channel().await.map_err(trouble)?;
         let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
-        let (name, table) = (settings.exchange.as_str().into(), FieldTable::default());
-        channel.exchange_declare(name, ExchangeKind::Topic, options, table).await.map_err(trouble)?;
+        let (exchange, table) = (short(&settings.exchange)?, FieldTable::default());
+        channel.exchange_declare(exchange, ExchangeKind::Topic, options, table).await.map_err(trouble)?;
     }
-    let channel = connection.create_channel().await.map_err(trouble)?;
-    let name = settings.name.as_str();
-    channel.queue_declare(name.into(), durable(), queue_arguments(name)).await.map_err(trouble)?;
-    let (exchange, key) = (settings.exchange.as_str().into(), settings.routing_key.as_str().into());
-    let (options, table) = (QueueBindOptions::default(), FieldTable::default());
-    channel.queue_bind(name.into(), exchange, key, options, table).await.map_err(trouble)?;
+    // A queue that exists and is not bound gets nothing, and nobody would notice: the mark outlives our death here.
+    declare(connection, &unbound_mark(name), FieldTable::default()).await?;
+    declare(connection, name, main_arguments(name)).await?;
+    seed::point("queue-declared");
+    bind(connection, settings).await.map_err(trouble)?;
     tracing::info!("created queue {name} and bound it to exchange {}", settings.exchange);
-    Ok(())
+    Ok(Queue::Made)
 }
 
-/// Makes sure that there is a queue for dead letters.
+/// Binds a queue of ours, and takes away the mark that it is not bound.
+async fn bind(connection: &Connection, settings: &Settings) -> Result<(), Error> {
+    let channel = connection.create_channel().await?;
+    let (name, key) = (settings.name.as_str(), settings.routing_key.as_str());
+    let (options, table) = (QueueBindOptions::default(), FieldTable::default());
+    channel.queue_bind(name.into(), settings.exchange.as_str().into(), key.into(), options, table).await?;
+    seed::point("queue-bound");
+    // Nothing is published to the mark; if something lies on it after all, it is not what we made.
+    let only_ours = QueueDeleteOptions { if_empty: true, if_unused: true, ..QueueDeleteOptions::default() };
+    channel.queue_delete(unbound_mark(name).as_str().into(), only_ours).await.map(drop)
+}
+
+/// Makes sure that there is a queue for letters.
 ///
 /// # Errors
 /// It is missing and can not be made.
-pub async fn ensure_dead_queue(connection: &Connection, queue: &str) -> Result<(), SourceError> {
-    let name = dead_queue(queue);
+pub async fn ensure_place(connection: &Connection, queue: &str, place: Place) -> Result<(), SourceError> {
+    let name = place.queue(queue);
     if queue_exists(connection, &name).await? {
         return Ok(());
     }
-    let trouble = |error: Error| failure(&name, &error);
-    let channel = connection.create_channel().await.map_err(trouble)?;
-    let mut arguments = FieldTable::default();
-    arguments.insert("x-queue-type".into(), text("quorum"));
-    channel.queue_declare(name.as_str().into(), durable(), arguments).await.map_err(trouble)?;
-    Ok(())
+    let mut refused = None;
+    for arguments in place.arguments(queue) {
+        match declare_on_its_own(connection, &name, arguments).await {
+            Ok(()) => return Ok(()),
+            Err(error) if is_kind(&error, AMQPSoftError::PRECONDITIONFAILED) => refused = Some(error),
+            Err(error) => return Err(failure(&format!("queue {name:?}"), &error)),
+        }
+    }
+    Err(refused.map_or_else(
+        || SourceError::Unusable(format!("queue {name:?} is of no known kind")),
+        |error| failure(&format!("queue {name:?}"), &error),
+    ))
 }
 
 /// How many messages wait in a queue.
@@ -85,7 +113,7 @@ pub async fn look(addresses: &[AmqpAddress], settings: &Settings) -> Result<Opti
     let channel = connection.create_channel().await.map_err(|error| trouble(&error))?;
     let depth = match depth(&channel, &settings.name).await {
         Ok(depth) => Some(depth),
-        Err(error) if is_not_found(&error) => None,
+        Err(error) if is_kind(&error, AMQPSoftError::NOTFOUND) => None,
         Err(error) => return Err(trouble(&error)),
     };
     let _ = connection.close(200, "done".into()).await;
@@ -106,48 +134,59 @@ pub async fn purge(addresses: &[AmqpAddress], settings: &Settings) -> Result<u64
     Ok(u64::from(purged))
 }
 
-async fn queue_exists(connection: &Connection, name: &str) -> Result<bool, SourceError> {
+/// Whether there is a queue of that name.
+///
+/// # Errors
+/// The broker does not say.
+pub async fn queue_exists(connection: &Connection, name: &str) -> Result<bool, SourceError> {
     // Asking for what is not there ends the channel, so each question has one of its own.
     let channel = connection.create_channel().await.map_err(|error| failure(name, &error))?;
     existence(depth(&channel, name).await.map(drop), name)
 }
 
-async fn exchange_exists(connection: &Connection, name: &str) -> Result<bool, SourceError> {
+/// Whether there is an exchange of that name.
+///
+/// # Errors
+/// The broker does not say.
+pub async fn exchange_exists(connection: &Connection, name: &str) -> Result<bool, SourceError> {
     let channel = connection.create_channel().await.map_err(|error| failure(name, &error))?;
     let options = ExchangeDeclareOptions { passive: true, ..Default::default() };
-    let asked = channel.exchange_declare(name.into(), ExchangeKind::Topic, options, FieldTable::default()).await;
+    let asked = channel.exchange_declare(short(name)?, ExchangeKind::Topic, options, FieldTable::default()).await;
     existence(asked, name)
 }
 
 fn existence(asked: Result<(), Error>, name: &str) -> Result<bool, SourceError> {
     match asked {
         Ok(()) => Ok(true),
-        Err(error) if is_not_found(&error) => Ok(false),
+        Err(error) if is_kind(&error, AMQPSoftError::NOTFOUND) => Ok(false),
         Err(error) => Err(failure(name, &error)),
     }
 }
 
-fn is_not_found(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::ProtocolError(protocol)
-        if *protocol.kind() == AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND))
+async fn declare(connection: &Connection, name: &str, arguments: FieldTable) -> Result<(), SourceError> {
+    declare_on_its_own(connection, name, arguments).await.map_err(|error| failure(&format!("queue {name:?}"), &error))
 }
 
-/// A queue of ours loses nothing: what the broker gives up on, it keeps as a dead letter.
-fn queue_arguments(name: &str) -> FieldTable {
-    let mut arguments = FieldTable::default();
-    arguments.insert("x-queue-type".into(), text("quorum"));
-    arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(DELIVERY_LIMIT));
-    arguments.insert("x-dead-letter-exchange".into(), text(""));
-    arguments.insert("x-dead-letter-routing-key".into(), text(&dead_queue(name)));
-    arguments.insert("x-dead-letter-strategy".into(), text("at-least-once"));
-    arguments.insert("x-overflow".into(), text("reject-publish"));
-    arguments
+/// Declares a durable queue, on a channel of its own, which a refusal ends.
+///
+/// # Errors
+/// The broker refuses.
+pub async fn declare_on_its_own(connection: &Connection, name: &str, arguments: FieldTable) -> Result<(), Error> {
+    let channel = connection.create_channel().await?;
+    let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+    channel.queue_declare(name.into(), durable, arguments).await.map(drop)
 }
 
-fn durable() -> QueueDeclareOptions {
-    QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() }
+/// Whether the broker has ended a channel for this reason.
+pub fn is_kind(error: &Error, kind: AMQPSoftError) -> bool {
+    matches!(error.kind(), ErrorKind::ProtocolError(protocol) if *protocol.kind() == AMQPErrorKind::Soft(kind))
 }
 
-fn text(text: &str) -> AMQPValue {
-    AMQPValue::LongString(LongString::from(text))
+/// A name as the protocol has it.
+///
+/// # Errors
+/// It is too long.
+pub fn short(name: &str) -> Result<ShortString, SourceError> {
+    ShortString::try_new(name)
+        .map_err(|_| SourceError::Unusable(format!("{name:.40}… is too long for the broker: at most 255 bytes")))
 }

@@ -1,6 +1,7 @@
 //! Which deliveries of a session are settled, so that as many as possible are acknowledged in one go.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 /// The deliveries of a session, by tag, from the first that is not yet settled.
 #[derive(Debug)]
@@ -8,6 +9,8 @@ pub struct Window {
     /// The tag of the front of `marks`.
     first: u64,
     marks: VecDeque<Mark>,
+    /// How many marks are `Open`.
+    open: usize,
     /// How many marks are `Done`: settled, but behind one that is not.
     done: usize,
 }
@@ -25,13 +28,20 @@ enum Mark {
 impl Window {
     /// The window of a fresh session, whose tags begin with 1.
     pub fn new() -> Self {
-        Self { first: 1, marks: VecDeque::new(), done: 0 }
+        Self { first: 1, marks: VecDeque::new(), open: 0, done: 0 }
     }
 
-    /// Notes that a delivery was handed out. Tags come without gaps.
-    pub fn open(&mut self, tag: u64) {
-        debug_assert_eq!(tag, self.first + self.marks.len() as u64, "tags come without gaps");
-        self.marks.push_back(Mark::Open);
+    /// Notes that a delivery was handed out; answers the tags before it that never came, which are to be given back.
+    ///
+    /// Tags come without gaps, but for what is delivered to a consumer that has just been ended.
+    pub fn open(&mut self, tag: u64) -> Range<u64> {
+        let expected = self.first + self.marks.len() as u64;
+        self.marks.extend((expected..tag).map(|_| Mark::Told));
+        if tag >= expected {
+            self.marks.push_back(Mark::Open);
+            self.open += 1;
+        }
+        expected..tag
     }
 
     /// Notes that a delivery is to be acknowledged.
@@ -40,15 +50,18 @@ impl Window {
             && *mark == Mark::Open
         {
             *mark = Mark::Done;
+            self.open -= 1;
             self.done += 1;
         }
     }
 
     /// Notes that the broker has been told about a delivery otherwise: it was given back.
     pub fn told(&mut self, tag: u64) {
-        if let Some(mark) = self.mark(tag) {
-            debug_assert_eq!(*mark, Mark::Open);
+        if let Some(mark) = self.mark(tag)
+            && *mark == Mark::Open
+        {
             *mark = Mark::Told;
+            self.open -= 1;
         }
     }
 
@@ -72,7 +85,12 @@ impl Window {
 
     /// How many deliveries are handed out and not settled.
     pub fn open_count(&self) -> u64 {
-        self.marks.iter().filter(|mark| **mark == Mark::Open).count() as u64
+        self.open as u64
+    }
+
+    /// How many deliveries the broker holds for us: not settled, or it has not been told.
+    pub fn held(&self) -> usize {
+        self.open + self.done
     }
 
     /// How many settled deliveries stand behind one that is not.
@@ -154,6 +172,20 @@ mod tests {
         window.open(4);
         window.told(4);
         assert_eq!(window.take_prefix(), None);
+    }
+
+    #[test]
+    fn tags_that_never_came_are_answered_and_what_came_is_acknowledged_all_the_same() {
+        let mut window = window(1);
+        assert_eq!(window.open(4), 2..4);
+        assert!(window.open(5).is_empty());
+        assert_eq!((window.open_count(), window.held()), (3, 3));
+        for tag in [1, 4, 5] {
+            window.done(tag);
+        }
+        assert_eq!((window.open_count(), window.held()), (0, 3));
+        assert_eq!(window.take_prefix(), Some(5));
+        assert_eq!(window.held(), 0);
     }
 
     #[test]

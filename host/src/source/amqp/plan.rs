@@ -1,0 +1,153 @@
+//! What a queue needs at the broker: names and arguments, for making it and for explaining it.
+
+use std::time::Duration;
+
+use lapin::types::{AMQPValue, FieldTable, LongString};
+
+use crate::delivery::Fate;
+use crate::retry::{Ladder, rung_name};
+use crate::source::Settings;
+use crate::source::topology::{Kind, Part};
+
+/// How often the broker itself hands a message out again before it sets it aside.
+///
+/// It counts whatever was handed out and came back, also what never ran: with the usual 20, some twenty restarts with a
+/// full prefetch would dead-letter bystanders. What kills the process is found by our own journal, which knows what was
+/// running; this is only the net below it, for when the journal is lost.
+const DELIVERY_LIMIT: i64 = 1000;
+
+/// Where a letter goes: a queue of ours beside the main one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Where dead letters are kept.
+    Dead,
+    /// Where letters wait for so long.
+    Rung(Duration),
+}
+
+impl Place {
+    /// The place for a letter with this fate.
+    pub fn of(fate: Fate, ladder: &Ladder) -> Self {
+        match fate {
+            Fate::Retry(delay) => Self::Rung(ladder.rung(delay)),
+            Fate::Dead(_) => Self::Dead,
+        }
+    }
+
+    /// The name of its queue, for the main queue `queue`.
+    pub fn queue(self, queue: &str) -> String {
+        match self {
+            Self::Dead => format!("{queue}.dead"),
+            Self::Rung(rung) => format!("{queue}.retry.{}", rung_name(rung)),
+        }
+    }
+
+    /// The arguments to declare it with, best first: an older broker refuses what it does not know.
+    pub fn arguments(self, queue: &str) -> Vec<FieldTable> {
+        match self {
+            Self::Dead => {
+                // From 4.0 on the broker counts deliveries unless it is told not to, and throws away what was looked at
+                // twenty times. Before that it does not count, and does not take -1.
+                let unlimited = arguments([("x-queue-type", text("quorum")), ("x-delivery-limit", number(-1))]);
+                vec![unlimited, arguments([("x-queue-type", text("quorum"))])]
+            }
+            Self::Rung(rung) => {
+                let ms = i64::try_from(rung.as_millis()).unwrap_or(i64::MAX);
+                vec![arguments([
+                    ("x-queue-type", text("quorum")),
+                    ("x-message-ttl", number(ms)),
+                    ("x-dead-letter-exchange", text("")),
+                    ("x-dead-letter-routing-key", text(queue)),
+                    ("x-dead-letter-strategy", text("at-least-once")),
+                    ("x-overflow", text("reject-publish")),
+                ])]
+            }
+        }
+    }
+}
+
+/// The name of the mark that a main queue of ours is not yet bound.
+pub fn unbound_mark(queue: &str) -> String {
+    format!("{queue}.unbound")
+}
+
+/// The arguments of a main queue of ours. It loses nothing: what the broker gives up on, it keeps as a dead letter.
+pub fn main_arguments(queue: &str) -> FieldTable {
+    arguments([
+        ("x-queue-type", text("quorum")),
+        ("x-delivery-limit", number(DELIVERY_LIMIT)),
+        ("x-dead-letter-exchange", text("")),
+        ("x-dead-letter-routing-key", text(&Place::Dead.queue(queue))),
+        ("x-dead-letter-strategy", text("at-least-once")),
+        ("x-overflow", text("reject-publish")),
+    ])
+}
+
+/// All that the worker uses at the broker, in the order in which it is made.
+pub fn parts(settings: &Settings) -> Vec<Part> {
+    let queue = &settings.name;
+    let made = if settings.create { "made if it is missing" } else { "never made: `queue.create` is off" };
+    let letters = |place: Place, why: String| Part {
+        kind: Kind::Queue,
+        name: place.queue(queue),
+        arguments: place.arguments(queue).first().map(described).unwrap_or_default(),
+        why,
+        made: "made when the first letter needs it".to_owned(),
+    };
+    let mut parts = vec![
+        Part {
+            kind: Kind::Exchange,
+            name: settings.exchange.clone(),
+            arguments: vec![("type".to_owned(), "topic".to_owned()), ("durable".to_owned(), "true".to_owned())],
+            why: "CKAN publishes to it; it is named like `ckan.site_id`".to_owned(),
+            made: if settings.create { "made together with the queue" } else { made }.to_owned(),
+        },
+        Part {
+            kind: Kind::Queue,
+            name: queue.clone(),
+            arguments: described(&main_arguments(queue)),
+            why: "it is consumed; one that exists is used as it is, whatever its type and arguments".to_owned(),
+            made: made.to_owned(),
+        },
+        Part {
+            kind: Kind::Binding,
+            name: format!("{} -> {queue}", settings.exchange),
+            arguments: vec![("routing key".to_owned(), settings.routing_key.clone())],
+            why: "brings notifications into the queue; `queue.routing_key` counts only when the worker makes the queue"
+                .to_owned(),
+            made: "bound when the queue is made, and never changed".to_owned(),
+        },
+    ];
+    parts.extend(settings.ladder.rungs().iter().map(|&rung| {
+        let why = format!("what failed waits in it for up to {}, and goes back to {queue}", rung_name(rung));
+        letters(Place::Rung(rung), why)
+    }));
+    parts.push(letters(Place::Dead, "dead letters are kept in it until somebody looks at them".to_owned()));
+    parts
+}
+
+/// Arguments for people.
+fn described(arguments: &FieldTable) -> Vec<(String, String)> {
+    let value = |value: &AMQPValue| match value {
+        AMQPValue::LongString(text) => format!("{:?}", text.to_string()),
+        AMQPValue::LongLongInt(number) => number.to_string(),
+        other => format!("{other:?}"),
+    };
+    arguments.inner().iter().map(|(name, argument)| (name.to_string(), value(argument))).collect()
+}
+
+fn arguments<const N: usize>(pairs: [(&str, AMQPValue); N]) -> FieldTable {
+    let mut table = FieldTable::default();
+    for (name, value) in pairs {
+        table.insert(name.into(), value);
+    }
+    table
+}
+
+fn number(number: i64) -> AMQPValue {
+    AMQPValue::LongLongInt(number)
+}
+
+fn text(text: &str) -> AMQPValue {
+    AMQPValue::LongString(LongString::from(text))
+}
