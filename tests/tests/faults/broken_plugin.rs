@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use worker_tests::{Broker, End};
 
 use crate::cases::{conclude, form};
@@ -10,6 +10,11 @@ use crate::scene::Scene;
 
 /// Everybody works.
 const WELL: [(&str, End); 3] = [("actor", End::Done), ("actor2", End::Done), ("actor3", End::Done)];
+
+/// The same for all three.
+fn everybody(act: &str) -> Value {
+    json!({"actor": act, "actor2": act, "actor3": act})
+}
 
 #[test]
 fn a_plugin_that_takes_the_process_with_it_is_set_aside_after_three_deaths_and_bystanders_are_done() {
@@ -23,7 +28,7 @@ fn a_plugin_that_takes_the_process_with_it_is_set_aside_after_three_deaths_and_b
         scene.publish(1, death, acts);
         scene.ledger.expect(&format!("{death}00000"), "actor2", End::Dead("crashed"));
         let all = "sleep_ms:20;witness";
-        scene.publish(form().messages.min(100) / deaths.len(), &format!("after-{death}-"), json!({"act": all}));
+        scene.publish(form().messages.min(100) / deaths.len(), &format!("after-{death}-"), everybody(all));
     }
     let mut restarts = 0;
     let mut verdict = scene.judge(form().within, |scene| {
@@ -50,7 +55,7 @@ fn a_plugin_that_hangs_is_given_up_and_everything_else_goes_on() {
     for id in ["hangs00000", "hangs00001"] {
         scene.ledger.expect(id, "actor2", End::Dead("timed_out"));
     }
-    scene.publish(form().messages.min(300), "m", json!({"act": "witness"}));
+    scene.publish(form().messages.min(300), "m", everybody("witness"));
     let mut verdict = scene.judge(form().within, |_| {});
     verdict.expect(scene.hosts[0].is_running(), "the host lives");
     scene.hosts[0].terminate();
@@ -68,7 +73,7 @@ fn a_plugin_that_panics_fails_and_the_host_lives() {
     for number in 0..20 {
         scene.ledger.expect(&format!("panics{number:05}"), "actor2", End::Dead("panicked"));
     }
-    scene.publish(form().messages.min(300), "m", json!({"act": "witness"}));
+    scene.publish(form().messages.min(300), "m", everybody("witness"));
     let pid = scene.hosts[0].pid();
     let mut verdict = scene.judge(form().within, |_| {});
     verdict.expect(scene.hosts[0].is_running() && scene.hosts[0].pid() == pid, "the host lives");
