@@ -180,3 +180,20 @@ fn the_publisher_writes_down_what_it_tried_and_what_was_confirmed() {
     let text = std::fs::read_to_string(dir.path().join("ledger")).unwrap();
     assert!(text.contains("attempt p1000\n") && !text.contains("acknowledged p1000\n"));
 }
+
+#[test]
+fn what_was_looked_at_is_still_there_and_can_be_looked_at_again() {
+    let Some(broker) = Broker::shared() else { return };
+    let vhost = broker.vhost("peek");
+    for kind in ["classic", "quorum"] {
+        let (mut arguments, queue) = (lapin::types::FieldTable::default(), vhost.unique(kind));
+        arguments.insert("x-queue-type".into(), lapin::types::AMQPValue::LongString(kind.into()));
+        vhost.declare_queue(&queue, arguments);
+        vhost.publish("", &queue, ["one", "two", "three"]);
+        for _ in 0..5 {
+            let bodies: Vec<_> = vhost.peek(&queue).into_iter().map(|message| message.body).collect();
+            assert_eq!(bodies, [&b"one"[..], b"two", b"three"], "{kind}");
+        }
+        assert_eq!(vhost.drain(&queue).len(), 3);
+    }
+}

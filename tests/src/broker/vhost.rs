@@ -4,8 +4,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use lapin::options::{
-    BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions,
-    ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
+    BasicAckOptions, BasicGetOptions, BasicNackOptions, BasicPublishOptions, ConfirmSelectOptions,
+    ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
 };
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Confirmation, ExchangeKind};
@@ -197,8 +197,13 @@ impl<'a> Vhost<'a> {
 
     /// Looks at everything on the queue that is ready, and leaves it there.
     pub fn peek(&self, queue: &str) -> Vec<Message> {
-        // What is not acknowledged goes back when the connection ends.
-        self.on_channel("look at a queue", async |channel| get_all(&channel, queue, false).await)
+        self.on_channel("look at a queue", async |channel| {
+            let messages = get_all(&channel, queue, false).await?;
+            // At once, and not some time after the connection has ended: somebody may look again.
+            let all = BasicNackOptions { multiple: true, requeue: true };
+            channel.basic_nack(0, all).await?;
+            Ok(messages)
+        })
     }
 
     /// Deletes a queue with all that lies on it.
