@@ -79,7 +79,7 @@ fn nothing_set_means_the_defaults_and_a_queue_of_ones_own() {
     assert_eq!((config.queue.name.as_str(), config.queue.exchange.as_str()), ("default.workerchain", "default"));
     assert_eq!((config.queue.routing_key.as_str(), config.queue.prefetch, config.queue.create), ("*", None, true));
     assert!(config.run.concurrency >= 4);
-    assert_eq!((config.run.attempts, config.run.body_bytes_max), (3, 16 * 1024 * 1024));
+    assert_eq!((config.run.attempts, config.run.body_bytes_max), (9, 16 * 1024 * 1024));
     assert_eq!((config.run.deadline, config.run.grace), (Duration::from_secs(900), Duration::from_secs(5)));
     assert_eq!(config.run.drain, Duration::from_secs(25));
     assert_eq!((config.ckan.token_header.as_str(), config.ckan.timeout), ("Authorization", Duration::from_secs(30)));

@@ -118,5 +118,5 @@ fn every_setting_of_the_example_can_be_set_and_shows_its_default() {
     assert!(tried > 20);
     let section: String = WORKER.iter().filter_map(|key| Some(format!("{} = {}\n", key.name, value(key)?.0))).collect();
     let config = load(&format!("{example}\n[worker:archive]\n{section}")).unwrap();
-    assert_eq!(config.workers["archive"].attempts, Some(3));
+    assert_eq!(config.workers["archive"].attempts, Some(9));
 }

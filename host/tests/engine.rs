@@ -58,14 +58,14 @@ fn a_worker_is_told_each_id_that_the_payload_has() {
 
 #[test]
 fn a_panic_in_a_worker_is_kept_and_the_next_worker_goes_on() {
-    let workshop = Workshop::new(&[("attempts", "2")]);
+    let workshop = Workshop::new(&[("attempts", "1")]);
     let body = doing("p1", &[("first", "panic"), ("second", "done")]);
     workshop.publish([body.clone()]);
     let summary = until_empty(workshop.app().linked_in::<Script>("first").linked_in::<Script>("second")).unwrap();
     assert_eq!((summary.settled, summary.dead), (1, 1));
-    assert_eq!(workshop.ended(), ["first dead p1: told to panic (2)", "second done p1:  (1)"]);
+    assert_eq!(workshop.ended(), ["first dead p1: told to panic (1)", "second done p1:  (1)"]);
     let [letter] = &workshop.letters()[..] else { panic!("one letter is kept") };
-    assert_eq!((letter.worker.as_deref(), letter.reason.as_str(), letter.attempts), (Some("first"), "panicked", 2));
+    assert_eq!((letter.worker.as_deref(), letter.reason.as_str(), letter.attempts), (Some("first"), "panicked", 1));
     assert!(letter.error.contains("told to panic"), "{}", letter.error);
     assert_eq!(String::from_utf8_lossy(&letter.body), body);
 }
@@ -83,10 +83,10 @@ fn whoever_watches_sees_every_run() {
     let mut expected = vec![
         "first done done:  (1)",
         "first skipped skip: told to skip (1)",
-        "first dead fail: told to fail (3)",
+        "first retry fail: told to fail; again in about 10s (1)",
         "first dead permanent: told to fail for good (1)",
-        "first dead panic: told to panic (3)",
-        "first dead until_cancelled: outlived its deadline and gave up when it was told so (3)",
+        "first retry panic: told to panic; again in about 10s (1)",
+        "first retry until_cancelled: outlived its deadline and gave up when it was told so; again in about 10s (1)",
     ];
     expected.extend(declined.iter().map(String::as_str));
     assert_eq!(BTreeSet::from_iter(workshop.ended()), expected.into_iter().map(str::to_owned).collect());

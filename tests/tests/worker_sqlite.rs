@@ -134,8 +134,10 @@ fn what_fails_for_good_is_kept_byte_for_byte() {
     for body in [failing.as_bytes(), panicking.as_bytes(), both.as_bytes(), b"\xff\0 no notification", b""] {
         portal.smuggle(body);
     }
-    let mut worker = portal.worker("attempts = 2");
-    worker.start(["actor", "actor2", "--until-empty"]);
+    let mut worker = portal.worker("attempts = 2\nretry.delays = 100ms");
+    worker.start(["actor", "actor2"]);
+    assert!(eventually(SOON, || portal.letters().len() == 7), "{}", worker.report());
+    worker.terminate();
     assert!(worker.wait(SOON).success(), "{}", worker.report());
     let mut letters: Vec<_> = portal
         .letters()
@@ -256,7 +258,7 @@ fn the_example_settings_run_without_a_broker() {
 fn a_log_that_cannot_be_written_stops_no_work() {
     let portal = Portal::new();
     portal.send(&[notification("p1", "fail"), notification("p2", "done")]);
-    let mut worker = portal.worker("");
+    let mut worker = portal.worker("attempts = 1");
     let own = worker.command();
     let mut command = Command::new("sh");
     // As with a journal that has no room, or a pipe whose reader is gone.

@@ -223,7 +223,7 @@ mod tests {
         let merged = merge(&layers).unwrap();
         assert_eq!(format!("{:?}", merged.host["queue.name"]), r#""b" from layer 2"#);
         assert_eq!(format!("{:?}", merged.workers["archive"]["a.b"]), r#""c" from layer 3"#);
-        assert_eq!(format!("{:?}", merged.host["attempts"]), r#""3" from the default"#);
+        assert_eq!(format!("{:?}", merged.host["deadline"]), r#""15m" from the default"#);
     }
 
     #[test]

@@ -13,8 +13,8 @@ use crate::journal::{DeliveryKey, Ended, Told};
 use crate::seed;
 use crate::task::Event;
 
-/// How long to wait before a letter that could not be kept is tried again.
-const KEEP_AGAIN: Duration = Duration::from_secs(1);
+/// How long to wait before a letter that could not be kept is tried again: twice as long each time, up to the second.
+const KEEP_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
 
 /// After so many tries in vain, nothing new is started until it works again.
 const TRIES_IN_VAIN: u32 = 3;
@@ -157,7 +157,7 @@ impl Dispatcher {
                 tracing::error!(delivery = %letter.delivery, %error, "what failed could not be sent on; trying again");
                 tokio::select! {
                     _ = give_up.wait_for(|given_up| *given_up) => return Kept { ticket, worker, fate, arrived: false },
-                    () = tokio::time::sleep(KEEP_AGAIN) => {}
+                    () = tokio::time::sleep(tries.wait()) => {}
                 }
             }
             Kept { ticket, worker, fate, arrived: true }
@@ -205,6 +205,10 @@ struct Tries {
 }
 
 impl Tries {
+    fn wait(&self) -> Duration {
+        KEEP_AGAIN.0.saturating_mul(1 << self.count.saturating_sub(1).min(8)).min(KEEP_AGAIN.1)
+    }
+
     fn one_more(&mut self) {
         self.count += 1;
         if self.count == TRIES_IN_VAIN {

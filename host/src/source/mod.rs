@@ -1,6 +1,7 @@
 //! A queue we consume: what both kinds of it have in common.
 
 pub mod amqp;
+pub mod graveyard;
 pub mod settings;
 pub mod sqlite;
 pub mod topology;
@@ -11,7 +12,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::delivery::{Delivery, Letter, Receipt};
+use crate::retry::rung_name;
 
+pub use graveyard::{DeadLetter, Graveyard};
 pub use settings::{Address, AmqpAddress, Settings};
 
 /// A queue we consume. What is not settled comes back.
@@ -100,6 +103,54 @@ pub async fn purge(settings: &Settings) -> Result<u64, SourceError> {
     match &settings.address {
         Address::Amqp(addresses) => amqp::purge(addresses, settings).await,
         Address::Sqlite(path) => sqlite::purge(path, settings),
+    }
+}
+
+/// The dead letters of the queue of `settings`; `None` if there is no place for them yet, and so none.
+///
+/// # Errors
+/// They cannot be reached.
+pub async fn graveyard(settings: &Settings) -> Result<Option<Box<dyn Graveyard>>, SourceError> {
+    Ok(match &settings.address {
+        Address::Amqp(addresses) => {
+            let graveyard = amqp::AmqpGraveyard::open(addresses, settings).await?;
+            graveyard.map(|graveyard| Box::new(graveyard) as Box<dyn Graveyard>)
+        }
+        Address::Sqlite(path) if path.exists() => Some(Box::new(sqlite::SqliteGraveyard::open(path, settings)?)),
+        Address::Sqlite(_) => None,
+    })
+}
+
+/// Looks how the queue of `settings` stands, changing nothing.
+///
+/// # Errors
+/// It cannot be reached.
+pub async fn status(settings: &Settings) -> Result<QueueStatus, SourceError> {
+    match &settings.address {
+        Address::Amqp(addresses) => amqp::status(addresses, settings).await,
+        Address::Sqlite(path) if path.exists() => sqlite::status(path, settings),
+        Address::Sqlite(_) => Ok(QueueStatus::of_none(settings)),
+    }
+}
+
+/// How a queue stands. What is `None` is not there yet, or not known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueStatus {
+    /// How many messages wait in it to be taken.
+    pub ready: Option<u64>,
+    /// How many were taken and are not yet settled, by whomever; a broker does not say.
+    pub in_hand: Option<u64>,
+    /// How many wait on each rung of the retry ladder, by its name.
+    pub rungs: Vec<(String, Option<u64>)>,
+    /// How many dead letters there are.
+    pub dead: Option<u64>,
+}
+
+impl QueueStatus {
+    /// Of a queue that is not there.
+    fn of_none(settings: &Settings) -> Self {
+        let rungs = settings.ladder.rungs().iter().map(|rung| (rung_name(*rung), None)).collect();
+        Self { ready: None, in_hand: None, rungs, dead: None }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Runs that fail, and what becomes of them and of those beside them.
 
 use serde_json::json;
-use worker_tests::{Broker, Consumed, Message};
+use worker_tests::{Broker, Consumed, Message, eventually};
 
 use crate::stage::{LATER, SOON, Stage, package, package_for};
 
@@ -28,12 +28,19 @@ fn sorted_words(letters: &[Message]) -> Vec<String> {
 #[test]
 fn a_failing_run_is_tried_as_often_as_is_allowed_and_leaves_its_siblings_alone() {
     let Some(broker) = Broker::shared() else { return };
-    let mut stage = Stage::old(broker, "failing", "attempts = 3");
+    let mut stage = Stage::old(broker, "failing", "attempts = 3\nretry.delays = 100ms, 200ms");
     let acts = ["fail", "permanent", "panic", "fail_times:2", "skip", "done"];
     let bodies: Vec<_> = acts.iter().map(|act| package_for(act, &json!({"actor": act}))).collect();
     stage.publish(bodies.clone());
 
-    stage.run_until_empty(&["actor", "actor2"]);
+    stage.worker.start(["actor", "actor2"]);
+    let is_through = || {
+        stage.vhost.ready(&stage.dead_queue()) == Some(3) && stage.done_by("actor").iter().any(|id| id == "fail_times:2")
+    };
+    assert!(eventually(LATER, is_through), "{}", stage.worker.report());
+    stage.worker.terminate();
+    assert!(stage.worker.wait(SOON).success());
+    stage.assert_settled();
 
     let runs = stage.runs();
     let tried: Vec<_> = acts.iter().map(|act| attempts(&runs, "actor", act).len()).collect();

@@ -32,7 +32,7 @@ fn what_failed_stays_on_its_queue_until_its_dead_letter_is_confirmed() {
     stage.configure(&url, FAILING);
     stage.publish([package("bad", "fail"), package("good", "done")]);
     stage.worker.start(["actor"]);
-    stage.worker.wait_for_line("a dead letter could not be kept", SOON);
+    stage.worker.wait_for_line("what failed could not be sent on", SOON);
     assert!(eventually(LATER, || stage.done_by("actor") == ["good"]), "{}", stage.worker.report());
     assert!(eventually(SOON, || stage.vhost.unacked(&stage.queue) == 1), "the good one is acknowledged, the bad not");
 
@@ -98,18 +98,28 @@ fn a_dead_letter_fits_into_a_frame_however_much_was_published_with_it() {
 }
 
 #[test]
-fn what_is_addressed_to_a_worker_that_does_not_run_here_is_kept_for_it() {
+fn what_is_addressed_to_a_worker_that_does_not_run_here_waits_until_one_runs_that_has_it() {
     let Some(broker) = Broker::shared() else { return };
-    let mut stage = Stage::old(broker, "not-loaded", FAILING);
-    for (id, only) in [("theirs", "elsewhere"), ("ours", "actor")] {
+    let mut stage = Stage::old(broker, "not-loaded", "attempts = 1\nretry.delays = 500ms");
+    for (id, only) in [("theirs", "actor2"), ("ours", "actor")] {
         let mut headers = FieldTable::default();
         headers.insert("x-ckan-worker-only".into(), AMQPValue::LongString(only.into()));
         let properties = BasicProperties::default().with_headers(headers);
         stage.vhost.publish_as(&stage.site, "Package", &properties, [package(id, "done").to_string()]);
     }
-    stage.run_until_empty(&["actor"]);
-    let [letter] = &stage.dead()[..] else { panic!("one dead letter\n{}", stage.worker.report()) };
-    assert_eq!(letter.header("x-ckan-worker-reason").as_deref(), Some("worker_not_loaded"));
-    assert_eq!(letter.header("x-ckan-worker-only").as_deref(), Some("elsewhere"));
+    stage.worker.start(["actor"]);
+    // It goes round: it waits, comes back, and waits again.
+    stage.worker.wait_for_line("is for worker \\\"actor2\\\", which does not run here", SOON);
+    let waits = || stage.worker.stderr().matches("which does not run here").count();
+    assert!(eventually(SOON, || waits() >= 3), "{}", stage.worker.report());
     assert_eq!(stage.done_by("actor"), ["ours"]);
+    stage.worker.terminate();
+    assert!(stage.worker.wait(SOON).success());
+
+    stage.worker.start(["actor", "actor2"]);
+    assert!(eventually(SOON, || stage.done_by("actor2") == ["theirs"]), "{}", stage.worker.report());
+    stage.worker.terminate();
+    assert!(stage.worker.wait(SOON).success());
+    assert_eq!(stage.done_by("actor"), ["ours"], "and for nobody else");
+    assert!(stage.dead().is_empty());
 }

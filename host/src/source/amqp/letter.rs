@@ -30,6 +30,7 @@ pub fn letter_properties(letter: &Letter, original: Option<&Properties>, queue: 
     add("id", name(&letter.delivery.to_string()));
     if let Fate::Dead(reason) = letter.fate {
         add("reason", text(reason.as_str()));
+        add("died", AMQPValue::Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()));
     }
     add("error", text(truncated(&letter.error, ERROR_BYTES_MAX)));
     add("attempt", AMQPValue::LongUInt(letter.attempts));
@@ -98,7 +99,7 @@ fn size(value: &AMQPValue) -> usize {
 
 /// The properties of a message, without the two that a copy must not have: with `expiration` it would vanish, and the
 /// broker refuses a `user_id` that is not ours.
-fn lasting(published: &BasicProperties) -> BasicProperties {
+pub(super) fn lasting(published: &BasicProperties) -> BasicProperties {
     let mut kept = BasicProperties::default();
     macro_rules! keep {
         ($($read:ident $write:ident),*) => {

@@ -9,12 +9,15 @@ mod flow;
 mod gauge;
 mod hatch;
 mod inbox;
+mod grave_headers;
+mod graveyard;
 mod letter;
 mod plan;
 mod properties;
 mod publisher;
 mod session;
 mod supervisor;
+mod status;
 mod topology;
 mod watchdog;
 mod window;
@@ -31,7 +34,9 @@ use connection::SharedConnection;
 use hatch::{Batch, Hatch};
 use supervisor::{Order, supervise};
 
+pub use graveyard::AmqpGraveyard;
 pub use publisher::AmqpPublisher;
+pub use status::status;
 pub use topology::{look, purge};
 
 /// A queue in a RabbitMQ, consumed by a session that is rebuilt whenever it is lost.

@@ -1,61 +1,49 @@
 //! The statements on the queue's file. Those that run for every message find their rows by an index, however long the
 //! queue is; a test asks SQLite for its plans.
 
-/// The tables. A message is waiting while nobody holds it; so what waits is found, in order, by an index.
-pub const SCHEMA: &str = "
-    CREATE TABLE IF NOT EXISTS message (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        queue TEXT NOT NULL,
-        routing_key TEXT NOT NULL,
-        message_id TEXT,
-        published_ms INTEGER NOT NULL,
-        deliveries INTEGER NOT NULL DEFAULT 0,
-        held_by TEXT,
-        held_until_ms INTEGER NOT NULL DEFAULT 0,
-        body BLOB NOT NULL
-    );
-    CREATE INDEX IF NOT EXISTS message_by_holder ON message (queue, held_by, id);
-    CREATE INDEX IF NOT EXISTS message_by_class ON message (queue, routing_key, held_by, id);
-    CREATE TABLE IF NOT EXISTS dead_letter (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        queue TEXT NOT NULL,
-        delivery TEXT NOT NULL,
-        worker TEXT,
-        reason TEXT NOT NULL,
-        error TEXT NOT NULL,
-        attempts INTEGER NOT NULL,
-        taken_ms INTEGER NOT NULL,
-        died_ms INTEGER NOT NULL,
-        body BLOB NOT NULL
-    );
-";
+/// Body.
+pub const PUT_BODY: &str = "INSERT INTO body (bytes) VALUES (?1)";
 
-/// Queue, class, id, body, time.
-pub const PUBLISH: &str =
-    "INSERT INTO message (queue, routing_key, message_id, body, published_ms) VALUES (?1, ?2, ?3, ?4, ?5)";
+/// Id of the body.
+pub const DROP_BODY: &str = "DELETE FROM body WHERE id = ?1";
 
-/// Queue, how many are enough, class.
-pub const WAITING: &str =
-    "SELECT count(*) FROM (SELECT 1 FROM message WHERE queue = ?1 AND held_by IS NULL AND ?3 IS NULL LIMIT ?2)";
+/// Queue, class, id or none, time, size, body. Every message has an id: what is remembered about it elsewhere goes by
+/// that, and a number of ours would begin again with the next file.
+pub const PUBLISH: &str = "
+    INSERT INTO message (queue, routing_key, message_id, published_ms, size, body)
+    VALUES (?1, ?2, coalesce(nullif(?3, ''), lower(hex(randomblob(16)))), ?4, ?5, ?6)";
+
+/// Queue, class.
+pub const WAITING: &str = "SELECT count(*) FROM message WHERE queue = ?1 AND held_by IS NULL AND ?2 IS NULL";
 
 /// As [`WAITING`], of one class.
 pub const WAITING_OF_CLASS: &str =
-    "SELECT count(*) FROM (SELECT 1 FROM message WHERE queue = ?1 AND held_by IS NULL AND routing_key = ?3 LIMIT ?2)";
+    "SELECT count(*) FROM message WHERE queue = ?1 AND held_by IS NULL AND routing_key = ?2";
+
+/// Queue, how many, class: the sizes of what waits, in order.
+pub const SIZES: &str =
+    "SELECT size FROM message WHERE queue = ?1 AND held_by IS NULL AND ?3 IS NULL ORDER BY id LIMIT ?2";
+
+/// As [`SIZES`], of one class.
+pub const SIZES_OF_CLASS: &str =
+    "SELECT size FROM message WHERE queue = ?1 AND held_by IS NULL AND routing_key = ?3 ORDER BY id LIMIT ?2";
 
 /// Queue, how many, class, holder, end of the lease.
 pub const CLAIM: &str = "
     UPDATE message SET held_by = ?4, held_until_ms = ?5, deliveries = deliveries + 1 WHERE id IN
     (SELECT id FROM message WHERE queue = ?1 AND held_by IS NULL AND ?3 IS NULL ORDER BY id LIMIT ?2)
-    RETURNING id, message_id, body, deliveries";
+    RETURNING id, message_id, (SELECT bytes FROM body WHERE body.id = message.body), deliveries, routing_key,
+    published_ms, replayed, worker, attempts, hops, first_seen_ms, held_since_ms";
 
 /// As [`CLAIM`], of one class.
 pub const CLAIM_OF_CLASS: &str = "
     UPDATE message SET held_by = ?4, held_until_ms = ?5, deliveries = deliveries + 1 WHERE id IN
     (SELECT id FROM message WHERE queue = ?1 AND held_by IS NULL AND routing_key = ?3 ORDER BY id LIMIT ?2)
-    RETURNING id, message_id, body, deliveries";
+    RETURNING id, message_id, (SELECT bytes FROM body WHERE body.id = message.body), deliveries, routing_key,
+    published_ms, replayed, worker, attempts, hops, first_seen_ms, held_since_ms";
 
 /// Id, holder.
-pub const SETTLE: &str = "DELETE FROM message WHERE id = ?1 AND held_by = ?2";
+pub const SETTLE: &str = "DELETE FROM message WHERE id = ?1 AND held_by = ?2 RETURNING body";
 
 /// Id, holder.
 pub const RELEASE: &str = "UPDATE message SET held_by = NULL, held_until_ms = 0 WHERE id = ?1 AND held_by = ?2";
@@ -66,32 +54,93 @@ pub const RENEW: &str = "UPDATE message SET held_until_ms = ?3 WHERE queue = ?1 
 /// Queue, holder.
 pub const HELD: &str = "SELECT count(*) FROM message WHERE queue = ?1 AND held_by = ?2";
 
+/// Queue: how many are in nobody's hand.
+pub const READY: &str = "SELECT count(*) FROM message WHERE queue = ?1 AND held_by IS NULL";
+
+/// Queue: how many are in anybody's hand.
+pub const HELD_BY_ALL: &str = "SELECT count(*) FROM message WHERE queue = ?1 AND held_by > ''";
+
 /// Queue, holder, latest end of a lease.
 pub const RELEASE_ALL: &str =
     "UPDATE message SET held_by = NULL, held_until_ms = 0 WHERE queue = ?1 AND held_by = ?2 AND held_until_ms <= ?3";
 
-/// Queue, holder, now: who else holds something, and whether a lease of theirs has run out.
+/// Queue, holder: who else holds something, and the earliest end of a lease of theirs.
 pub const OTHERS: &str = "
-    SELECT held_by, min(held_until_ms) <= ?3 FROM message WHERE queue = ?1 AND held_by > '' AND held_by <> ?2
+    SELECT held_by, min(held_until_ms) FROM message WHERE queue = ?1 AND held_by > '' AND held_by <> ?2
     GROUP BY held_by";
+
+/// Queue.
+pub const PURGE_BODIES: &str =
+    "DELETE FROM body WHERE id IN (SELECT body FROM message WHERE queue = ?1 AND held_by IS NULL)";
 
 /// Queue.
 pub const PURGE: &str = "DELETE FROM message WHERE queue = ?1 AND held_by IS NULL";
 
-/// What is kept of a dead letter.
-pub const KEEP: &str = "
-    INSERT INTO dead_letter (queue, delivery, worker, reason, error, attempts, taken_ms, died_ms, body)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+/// What is sent to wait: queue, class, id, time of publication, replayed, size, body, worker, attempts, hops, first
+/// seen, held since, now, due.
+pub const WAIT: &str = "
+    INSERT INTO waiting (queue, routing_key, message_id, published_ms, replayed, size, body, worker, attempts, hops,
+        first_seen_ms, held_since_ms, since_ms, due_ms)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
 
-/// Queue.
-pub const LETTERS: &str =
-    "SELECT delivery, worker, reason, error, attempts, body FROM dead_letter WHERE queue = ?1 ORDER BY id";
+/// Queue: when the next is due.
+pub const NEXT_DUE: &str = "SELECT min(due_ms) FROM waiting WHERE queue = ?1";
+
+/// Queue, now, how many: those that are due, who was due first in front, behind all that is in the queue.
+pub const COME_AGAIN: &str = "
+    INSERT INTO message (queue, routing_key, message_id, published_ms, replayed, size, body, worker, attempts, hops,
+        first_seen_ms, held_since_ms)
+    SELECT queue, routing_key, message_id, published_ms, replayed, size, body, worker, attempts, hops, first_seen_ms,
+        held_since_ms
+    FROM waiting WHERE queue = ?1 AND due_ms <= ?2 ORDER BY due_ms, id LIMIT ?3";
+
+/// Queue, now, how many: the same rows as [`COME_AGAIN`].
+pub const WAIT_NO_MORE: &str = "
+    DELETE FROM waiting WHERE id IN
+    (SELECT id FROM waiting WHERE queue = ?1 AND due_ms <= ?2 ORDER BY due_ms, id LIMIT ?3)";
+
+/// Queue, now: whether anything waits since a time that is still to come.
+pub const WAITS_SINCE_LATER: &str = "SELECT EXISTS (SELECT 1 FROM waiting WHERE queue = ?1 AND since_ms > ?2)";
+
+/// Queue, now: what waits since a time that is still to come waits its time from now on.
+pub const WAIT_FROM_NOW: &str =
+    "UPDATE waiting SET due_ms = ?2 + (due_ms - since_ms), since_ms = ?2 WHERE queue = ?1 AND since_ms > ?2";
+
+/// Queue: how long what waits has to wait in all, and how much of it.
+pub const RUNGS: &str = "SELECT due_ms - since_ms, count(*) FROM waiting WHERE queue = ?1 GROUP BY 1 ORDER BY 1";
+
+/// A dead letter: queue, class, id, time of publication, replayed, size, body, worker, attempts, hops, first seen,
+/// reason, error, now.
+pub const BURY: &str = "
+    INSERT INTO dead (queue, routing_key, message_id, published_ms, replayed, size, body, worker, attempts, hops,
+        first_seen_ms, reason, error, died_ms)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+
+/// Queue: the last of the dead letters, and how many there are.
+pub const DEAD: &str = "SELECT coalesce(max(id), 0), count(*) FROM dead WHERE queue = ?1";
+
+/// Queue, id, last id: the next one behind an id.
+pub const NEXT_DEAD: &str = "
+    SELECT id, message_id, worker, reason, error, attempts, hops, first_seen_ms, died_ms, replayed, routing_key,
+        (SELECT bytes FROM body WHERE body.id = dead.body)
+    FROM dead WHERE queue = ?1 AND id > ?2 AND id <= ?3 ORDER BY id LIMIT 1";
+
+/// Id: a dead letter goes back to its worker, with a fresh start. Its hops go on: of two copies the later is known.
+pub const REPLAY: &str = "
+    INSERT INTO message (queue, routing_key, message_id, published_ms, replayed, size, body, worker, attempts, hops,
+        first_seen_ms)
+    SELECT queue, routing_key, message_id, published_ms, replayed + 1, size, body, worker, 0, hops, first_seen_ms
+    FROM dead WHERE id = ?1";
+
+/// Id.
+pub const UNBURY: &str = "DELETE FROM dead WHERE id = ?1 RETURNING body";
 
 #[cfg(test)]
 mod tests {
     use rusqlite::Connection;
 
     use super::*;
+    use crate::source::sqlite::schema;
 
     /// SQLite's plan for a statement, one step to a line.
     fn plan(file: &Connection, sql: &str) -> String {
@@ -103,23 +152,37 @@ mod tests {
     #[test]
     fn no_statement_for_a_message_looks_at_the_whole_queue_or_sorts_it() {
         let file = Connection::open_in_memory().unwrap();
-        file.execute_batch(SCHEMA).unwrap();
+        file.execute_batch(schema::TABLES).unwrap();
         let check = |sql: &str, expected: &str| {
             let plan = plan(&file, sql);
             assert!(plan.contains(expected), "{sql}\n{plan}");
             assert!(!plan.contains("SCAN message") && !plan.contains("TEMP B-TREE"), "{sql}\n{plan}");
+            assert!(!plan.contains("SCAN waiting") && !plan.contains("SCAN dead"), "{sql}\n{plan}");
+            assert!(!plan.contains("SCAN body"), "{sql}\n{plan}");
         };
-        let (waiting, of_class) =
-            ("message_by_holder (queue=? AND held_by=?)", "message_by_class (queue=? AND routing_key=?");
-        check(WAITING, waiting);
-        check(CLAIM, waiting);
-        check(WAITING_OF_CLASS, of_class);
-        check(CLAIM_OF_CLASS, of_class);
-        check(SETTLE, "INTEGER PRIMARY KEY (rowid=?)");
-        check(RELEASE, "INTEGER PRIMARY KEY (rowid=?)");
-        for of_one_holder in [RENEW, HELD, RELEASE_ALL, PURGE] {
-            check(of_one_holder, waiting);
+        let (waiting, of_class, by_id) = (
+            "message_by_holder (queue=? AND held_by=?)",
+            "message_by_class (queue=? AND routing_key=?",
+            "INTEGER PRIMARY KEY (rowid=?)",
+        );
+        for of_all in [WAITING, READY, SIZES, CLAIM, RENEW, HELD, RELEASE_ALL, PURGE, PURGE_BODIES] {
+            check(of_all, waiting);
+        }
+        for of_one_class in [WAITING_OF_CLASS, SIZES_OF_CLASS, CLAIM_OF_CLASS] {
+            check(of_one_class, of_class);
+        }
+        for with_its_body in [CLAIM, CLAIM_OF_CLASS, NEXT_DEAD] {
+            check(with_its_body, "SEARCH body USING INTEGER PRIMARY KEY (rowid=?)");
+        }
+        for of_one in [SETTLE, RELEASE, DROP_BODY, REPLAY, UNBURY] {
+            check(of_one, by_id);
         }
         check(OTHERS, "message_by_holder (queue=? AND held_by>?)");
+        check(HELD_BY_ALL, "message_by_holder (queue=? AND held_by>?)");
+        check(NEXT_DUE, "waiting_by_due (queue=?");
+        for of_what_is_due in [COME_AGAIN, WAIT_NO_MORE] {
+            check(of_what_is_due, "waiting_by_due (queue=? AND due_ms<?)");
+        }
+        check(NEXT_DEAD, "dead_by_queue (queue=? AND id>? AND id<?)");
     }
 }

@@ -1,0 +1,210 @@
+//! The dead letters of a queue at a RabbitMQ: a queue of their own.
+//!
+//! Letters are got one by one and stay unacknowledged until they are replayed or removed; the rest is given back at the
+//! end, or by the broker if we die. A replay is confirmed before its letter is acknowledged.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use futures_util::future::join_all;
+use lapin::options::{BasicAckOptions, BasicGetOptions, BasicNackOptions, BasicPublishOptions, ConfirmSelectOptions};
+use lapin::{BasicProperties, Channel, Confirmation, Connection, Error};
+
+use super::connection::{CLOSE_MAX, connect, failure};
+use super::grave_headers;
+use super::status::{dead_queue, ready};
+use crate::seed;
+use crate::source::graveyard::{DeadLetter, Graveyard};
+use crate::source::{AmqpAddress, Settings, SourceError};
+
+/// How long the broker may take to confirm.
+const CONFIRM_MAX: Duration = Duration::from_secs(30);
+
+/// How long what somebody has just given back may take to be there again.
+const GIVEN_BACK_MAX: Duration = Duration::from_secs(2);
+
+/// How often a letter may have been handed out before it is put back anew. From 4.0 on the broker throws away what it
+/// has handed out more than 20 times, if the queue does not say otherwise: somebody who looks at dead letters every day
+/// would lose them.
+const HANDED_OUT_MAX: u64 = 10;
+
+/// The dead letters of a queue at a RabbitMQ.
+pub struct AmqpGraveyard {
+    address: String,
+    queue: String,
+    /// Where letters are got and acknowledged.
+    connection: Connection,
+    channel: Channel,
+    /// Where replays are published: a broker that is short of memory stops reading from a connection that publishes.
+    way_back: WayBack,
+    count: u64,
+    /// How many are still to be got.
+    left: u64,
+}
+
+/// A connection to publish on, made when it is needed.
+struct WayBack {
+    addresses: Vec<AmqpAddress>,
+    line: Option<(Connection, Channel)>,
+}
+
+impl AmqpGraveyard {
+    /// Looks for the queue of the dead letters; `None` if there is none.
+    ///
+    /// # Errors
+    /// The broker cannot be reached.
+    pub async fn open(addresses: &[AmqpAddress], settings: &Settings) -> Result<Option<Self>, SourceError> {
+        let address = settings.address.to_string();
+        let connection = connect(addresses, "dead letters").await?;
+        let count = ready(&connection, settings, &dead_queue(&settings.name)).await?;
+        let Some(count) = count else {
+            let _ = connection.close(200, "done".into()).await;
+            return Ok(None);
+        };
+        let channel = connection.create_channel().await.map_err(|error| failure(&address, &error))?;
+        let way_back = WayBack { addresses: addresses.to_vec(), line: None };
+        let queue = settings.name.clone();
+        Ok(Some(Self { address, queue, connection, channel, way_back, count, left: count }))
+    }
+
+    fn failure(&self, error: &Error) -> SourceError {
+        failure(&self.address, error)
+    }
+
+    async fn acknowledge(&self, tag: u64) -> Result<(), SourceError> {
+        let alone = BasicAckOptions { multiple: false };
+        self.channel.basic_ack(tag, alone).await.map_err(|error| self.failure(&error))
+    }
+
+    /// Puts a letter back behind the others, so that it is no longer counted how often it was handed out.
+    async fn put_back_anew(&mut self, tag: u64, dead: &BasicProperties, body: &[u8]) -> Result<(), SourceError> {
+        let channel = self.way_back.channel(&self.address).await?;
+        put(&channel, &self.address, &dead_queue(&self.queue), body, grave_headers::renewed(dead)).await?;
+        self.acknowledge(tag).await?;
+        self.left += 1;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Graveyard for AmqpGraveyard {
+    fn count(&self) -> u64 {
+        self.count
+    }
+
+    async fn next(&mut self) -> Result<Option<DeadLetter>, SourceError> {
+        let mut since = None;
+        while self.left > 0 {
+            let dead = dead_queue(&self.queue);
+            let got = self.channel.basic_get(dead.as_str().into(), BasicGetOptions::default()).await;
+            let Some(got) = got.map_err(|error| self.failure(&error))? else {
+                if since.get_or_insert_with(Instant::now).elapsed() > GIVEN_BACK_MAX {
+                    return Ok(None);
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                continue;
+            };
+            self.left -= 1;
+            let (tag, properties, body) = (got.delivery.delivery_tag, got.delivery.properties, got.delivery.data);
+            if grave_headers::deliveries(&properties) >= HANDED_OUT_MAX {
+                self.put_back_anew(tag, &properties, &body).await?;
+                continue;
+            }
+            let mut letter = grave_headers::read(&properties, body.into(), tag);
+            letter.grave.origin = Some(Arc::new(properties));
+            return Ok(Some(letter));
+        }
+        Ok(None)
+    }
+
+    async fn replay(&mut self, letters: Vec<DeadLetter>, done: &mut u64) -> Result<(), SourceError> {
+        let channel = self.way_back.channel(&self.address).await?;
+        let publish = letters.iter().map(|letter| {
+            let origin = letter.grave.origin.as_ref();
+            let properties = origin.and_then(|origin| origin.downcast_ref::<BasicProperties>());
+            let properties = grave_headers::replayed(properties.unwrap_or(&BasicProperties::default()));
+            put(&channel, &self.address, &self.queue, &letter.body, properties)
+        });
+        let mut failed = None;
+        for (letter, confirmed) in letters.iter().zip(join_all(publish).await) {
+            seed::point("replay-confirmed");
+            match confirmed {
+                Ok(()) => {
+                    self.acknowledge(letter.grave.tag).await?;
+                    *done += 1;
+                }
+                Err(error) => failed = Some(error),
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    async fn remove(&mut self, letters: Vec<DeadLetter>, done: &mut u64) -> Result<(), SourceError> {
+        for letter in letters {
+            self.acknowledge(letter.grave.tag).await?;
+            *done += 1;
+        }
+        Ok(())
+    }
+
+    async fn close(self: Box<Self>) {
+        let close = async {
+            // Tag 0 is all that is not acknowledged.
+            let all = BasicNackOptions { multiple: true, requeue: true };
+            self.channel.basic_nack(0, all).await?;
+            self.channel.close(200, "done".into()).await?;
+            self.connection.close(200, "done".into()).await?;
+            if let Some((connection, _)) = self.way_back.line {
+                connection.close(200, "done".into()).await?;
+            }
+            Ok::<_, Error>(())
+        };
+        match tokio::time::timeout(CLOSE_MAX, close).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!("the session with the broker did not end well: {error}"),
+            Err(_) => tracing::warn!("the broker has not answered to the end of the session within {CLOSE_MAX:?}"),
+        }
+    }
+}
+
+impl WayBack {
+    async fn channel(&mut self, address: &str) -> Result<Channel, SourceError> {
+        if let Some((_, channel)) = &self.line
+            && channel.status().connected()
+        {
+            return Ok(channel.clone());
+        }
+        let trouble = |error| failure(address, &error);
+        let connection = connect(&self.addresses, "replay").await?;
+        let channel = connection.create_channel().await.map_err(trouble)?;
+        channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(trouble)?;
+        self.line = Some((connection, channel.clone()));
+        Ok(channel)
+    }
+}
+
+/// Publishes to a queue itself, and waits until the broker has confirmed that the message is on it.
+async fn put(
+    channel: &Channel,
+    address: &str,
+    queue: &str,
+    body: &[u8],
+    properties: BasicProperties,
+) -> Result<(), SourceError> {
+    let confirmed = async {
+        // Mandatory: what no queue takes must come back instead of being thrown away.
+        let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+        channel.basic_publish("".into(), queue.into(), options, body, properties).await?.await
+    };
+    let unavailable = |problem| Err(SourceError::Unavailable { address: address.to_owned(), problem });
+    match tokio::time::timeout(CONFIRM_MAX, confirmed).await {
+        Ok(Ok(Confirmation::Ack(None))) => Ok(()),
+        Ok(Ok(Confirmation::Ack(Some(returned)) | Confirmation::Nack(Some(returned)))) => {
+            unavailable(format!("queue {queue:?} does not take it ({})", returned.reply_text))
+        }
+        Ok(Ok(_)) => unavailable(format!("queue {queue:?} has no room for it")),
+        Ok(Err(error)) => Err(failure(address, &error)),
+        Err(_) => unavailable(format!("not confirmed within {CONFIRM_MAX:?}")),
+    }
+}

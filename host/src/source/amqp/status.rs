@@ -1,0 +1,61 @@
+//! How a queue at a RabbitMQ stands.
+
+use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
+use lapin::{Connection, ErrorKind};
+
+use super::connection::{connect, failure};
+use super::topology::depth;
+use crate::retry::rung_name;
+use crate::source::{AmqpAddress, QueueStatus, Settings, SourceError};
+
+/// Looks how the queue stands, changing nothing.
+///
+/// # Errors
+/// The broker cannot be reached.
+pub async fn status(addresses: &[AmqpAddress], settings: &Settings) -> Result<QueueStatus, SourceError> {
+    let connection = connect(addresses, "look").await?;
+    let queue = settings.name.as_str();
+    let mut rungs = Vec::new();
+    for rung in settings.ladder.rungs() {
+        let rung = rung_name(*rung);
+        let waiting = ready(&connection, settings, &format!("{queue}.retry.{rung}")).await?;
+        rungs.push((rung, waiting));
+    }
+    let status = QueueStatus {
+        ready: ready(&connection, settings, queue).await?,
+        in_hand: None,
+        rungs,
+        dead: ready(&connection, settings, &dead_queue(queue)).await?,
+    };
+    let _ = connection.close(200, "done".into()).await;
+    Ok(status)
+}
+
+/// The name of the queue that dead letters are kept in.
+pub(super) fn dead_queue(queue: &str) -> String {
+    format!("{queue}.dead")
+}
+
+/// How many messages are ready in a queue; `None` if there is no such queue.
+pub(super) async fn ready(
+    connection: &Connection,
+    settings: &Settings,
+    queue: &str,
+) -> Result<Option<u64>, SourceError> {
+    let trouble = |error| failure(&settings.address.to_string(), &error);
+    // Asking for what is not there ends the channel, so each question has one of its own.
+    let channel = connection.create_channel().await.map_err(trouble)?;
+    match depth(&channel, queue).await {
+        Ok(depth) => {
+            channel.close(200, "done".into()).await.map_err(trouble)?;
+            Ok(Some(depth))
+        }
+        Err(error)
+            if matches!(error.kind(), ErrorKind::ProtocolError(protocol)
+            if *protocol.kind() == AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND)) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(trouble(error)),
+    }
+}
