@@ -35,7 +35,8 @@ fn a_failing_run_is_tried_as_often_as_is_allowed_and_leaves_its_siblings_alone()
 
     stage.worker.start(["actor", "actor2"]);
     let is_through = || {
-        stage.vhost.ready(&stage.dead_queue()) == Some(3) && stage.done_by("actor").iter().any(|id| id == "fail_times:2")
+        stage.vhost.ready(&stage.dead_queue()) == Some(3)
+            && stage.done_by("actor").iter().any(|id| id == "fail_times:2")
     };
     assert!(eventually(LATER, is_through), "{}", stage.worker.report());
     stage.worker.terminate();

@@ -16,6 +16,9 @@ use crate::source::topology::{Kind, Part};
 /// running; this is only the net below it, for when the journal is lost.
 const DELIVERY_LIMIT: i64 = 1000;
 
+/// How often a dead letter may be looked at and left: never too often.
+const LOOKED_AT_MAX: i64 = 1_000_000_000;
+
 /// Where a letter goes: a queue of ours beside the main one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
@@ -46,10 +49,9 @@ impl Place {
     pub fn arguments(self, queue: &str) -> Vec<FieldTable> {
         match self {
             Self::Dead => {
-                // From 4.0 on the broker counts deliveries unless it is told not to, and throws away what was looked at
-                // twenty times. Before that it does not count, and does not take -1.
-                let unlimited = arguments([("x-queue-type", text("quorum")), ("x-delivery-limit", number(-1))]);
-                vec![unlimited, arguments([("x-queue-type", text("quorum"))])]
+                // From 4.0 on the broker throws away what came back twenty times, unless it is told another number. Not
+                // -1, which means "never" there: 3.10 takes it, and throws away what comes back once.
+                vec![arguments([("x-queue-type", text("quorum")), ("x-delivery-limit", number(LOOKED_AT_MAX))])]
             }
             Self::Rung(rung) => {
                 let ms = i64::try_from(rung.as_millis()).unwrap_or(i64::MAX);
