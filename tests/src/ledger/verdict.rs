@@ -36,8 +36,10 @@ pub struct Counts {
     pub lost: usize,
     /// What should not be there.
     pub unexpected: usize,
-    /// Successes and dead letters beyond the first.
+    /// Successes beyond the first, as the witness has seen them.
     pub duplicated: usize,
+    /// Dead letters beyond the first, or beside a success: sent once more because nobody had confirmed them.
+    pub letters_twice: usize,
     /// Not confirmed, and ended nevertheless.
     pub recovered: usize,
     /// Failed attempts that were made again under the same number.
@@ -77,6 +79,7 @@ impl Verdict {
         mine.lost += its.lost;
         mine.unexpected += its.unexpected;
         mine.duplicated += its.duplicated;
+        mine.letters_twice += its.letters_twice;
         mine.recovered += its.recovered;
         mine.repeated += its.repeated;
         self.told.extend(other.told);
@@ -180,7 +183,7 @@ fn weigh_malformed(ledger: &Ledger, found: &Malformed<'_>, verdict: &mut Verdict
         counts.acknowledged += expected;
         counts.ok += found.min(*expected);
         counts.lost += expected.saturating_sub(found);
-        counts.duplicated += found.saturating_sub(*expected);
+        counts.letters_twice += found.saturating_sub(*expected);
         if found != *expected {
             let body = String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned();
             verdict.told.push(format!("{found} dead letters, {expected} expected, of {body}"));
@@ -197,10 +200,13 @@ fn weigh(ledger: &Ledger, id: &str, worker: &str, fate: &Fate<'_>, verdict: &mut
     };
     let counts = &mut verdict.counts;
     let good_reasons = fate.reasons.iter().filter(|reason| end.allows(reason)).count();
-    let good = good_reasons + if end.allows_done() { fate.successes } else { 0 };
+    let good_successes = if end.allows_done() { fate.successes } else { 0 };
+    let good = good_reasons + good_successes;
     let bad = fate.ends() - good;
     counts.unexpected += bad;
-    counts.duplicated += good.saturating_sub(1);
+    let twice = good_successes.saturating_sub(1);
+    counts.duplicated += twice;
+    counts.letters_twice += good.saturating_sub(1) - twice;
     counts.repeated += fate.failed.values().map(|times| times.saturating_sub(1)).sum::<usize>();
     counts.ok += usize::from(ledger.acknowledged.contains(id) && good > 0);
     if bad > 0 || good > 1 {

@@ -27,8 +27,11 @@ pub fn add(case: &Case, verdict: &Verdict) {
 }
 
 fn row(case: &Case, verdict: &Verdict) -> String {
-    let Counts { acknowledged, lost, unexpected, duplicated, recovered, repeated, .. } = verdict.counts;
+    let Counts { acknowledged, lost, unexpected, duplicated, letters_twice, recovered, repeated, .. } = verdict.counts;
     let mut detail = verdict.detail.clone();
+    if letters_twice > 0 {
+        detail.push(format!("{letters_twice} dead letters twice"));
+    }
     if repeated > 0 {
         detail.push(format!("{repeated} failed attempts repeated"));
     }
