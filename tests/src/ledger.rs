@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
 
-pub use publisher::publish;
+pub use publisher::{Named, publish};
 pub use verdict::{Counts, Verdict};
 
 use crate::witness::Seen;

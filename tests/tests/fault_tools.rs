@@ -5,6 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
+use worker_tests::ledger::Named;
 use worker_tests::{Broker, End, Ledger, Line, Mood, Proxy, Seen, Way, Witness, eventually, ledger, witness};
 
 const SOON: Duration = Duration::from_secs(10);
@@ -167,7 +168,7 @@ fn the_publisher_writes_down_what_it_tried_and_what_was_confirmed() {
     let dir = tempfile::tempdir().unwrap();
     let mut ledger = Ledger::new(&dir.path().join("ledger"), &[("actor", End::Done)]);
     let message = |number: usize| (format!("p{number}"), format!(r#"{{"payload":{{"id":"p{number}"}}}}"#).into_bytes());
-    ledger::publish(&mut ledger, vhost.url(), &site, 120, SOON, message);
+    ledger::publish(&mut ledger, vhost.url(), &site, Named::Half, 120, SOON, message);
     assert_eq!(ledger.confirmed(), 120);
     let messages = vhost.drain(&queue);
     assert_eq!(messages.len(), 120);
@@ -175,7 +176,7 @@ fn the_publisher_writes_down_what_it_tried_and_what_was_confirmed() {
     assert_eq!(messages.iter().filter(|message| message.properties.message_id().is_some()).count(), 60);
     // Nobody listens there: nothing is confirmed, and the ledger says so.
     vhost.delete_queue(&queue);
-    ledger::publish(&mut ledger, vhost.url(), &site, 10, A_MOMENT, |number| message(1000 + number));
+    ledger::publish(&mut ledger, vhost.url(), &site, Named::All, 10, A_MOMENT, |number| message(1000 + number));
     assert_eq!(ledger.confirmed(), 120);
     let text = std::fs::read_to_string(dir.path().join("ledger")).unwrap();
     assert!(text.contains("attempt p1000\n") && !text.contains("acknowledged p1000\n"));

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use worker_tests::ledger::Named;
 use worker_tests::witness::Log;
 use worker_tests::{Broker, Dead, End, Ledger, Verdict, Vhost, Witness, WorkerProcess, built, eventually, ledger};
 
@@ -48,6 +49,8 @@ pub struct Scene {
     pub witness: Witness,
     pub ledger: Ledger,
     pub hosts: Vec<WorkerProcess>,
+    /// Which messages have a name.
+    pub named: Named,
     /// The seeded fault of all hosts, for a negative control.
     pub seed: Option<&'static str>,
     log: Log,
@@ -88,7 +91,8 @@ impl Scene {
         let ledger = Ledger::new(&dir.path().join("ledger"), ends);
         let ends = ends.iter().map(|(worker, end)| ((*worker).to_owned(), *end)).collect();
         let (log, hosts, seed) = (witness.log(), Vec::new(), None);
-        Self { place, site, queue, witness, ledger, hosts, seed, log, ends, told_before: 0, dir }
+        let named = Named::Half;
+        Self { place, site, queue, witness, ledger, hosts, named, seed, log, ends, told_before: 0, dir }
     }
 
     /// Forgets what was published so far and what became of it.
@@ -341,11 +345,11 @@ impl Publishing {
             Place::File(file) => Some(file.way_in()),
             Place::Vhost(_) => None,
         };
-        let (url, site) = (scene.url(), scene.site.clone());
+        let (url, site, named) = (scene.url(), scene.site.clone(), scene.named);
         Self(std::thread::spawn(move || {
             match to_file {
                 Some(way_in) => way_in.publish(&mut ledger, count, message),
-                None => ledger::publish(&mut ledger, &url, &site, count, LATER, message),
+                None => ledger::publish(&mut ledger, &url, &site, named, count, LATER, message),
             }
             ledger
         }))
