@@ -54,12 +54,27 @@ pub enum Command {
         #[command(subcommand)]
         command: PluginsCommand,
     },
+    /// Show what the worker needs where the queue is, and how that stands; changes nothing
+    Topology {
+        /// What to show.
+        #[command(subcommand)]
+        command: TopologyCommand,
+    },
     /// Put notifications on the queue from a file or standard input
     Send {
         /// File with one notification in JSON per line; `-` for standard input
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
+}
+
+/// What can be shown of what a queue needs.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum TopologyCommand {
+    /// Look at each part: there, missing, or not as the worker would make it
+    Check,
+    /// List each part, its arguments and what it is for; asks nobody
+    Explain,
 }
 
 /// What can be done with plugin files.
@@ -332,13 +347,14 @@ impl Command {
             Self::Demo { .. } => "demo",
             Self::Check { .. } => "check",
             Self::Plugins { .. } => "plugins",
+            Self::Topology { .. } => "topology",
             Self::Send { .. } => "send",
         }
     }
 }
 
 /// Commands that later versions have: workers should not be called like them.
-const COMING: [&str; 14] = [
+const COMING: [&str; 13] = [
     "backfill",
     "completions",
     "config",
@@ -352,7 +368,6 @@ const COMING: [&str; 14] = [
     "status",
     "tap",
     "top",
-    "topology",
 ];
 
 /// Whether `name` is a command, and so no good name for a worker.

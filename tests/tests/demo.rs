@@ -47,7 +47,7 @@ fn the_demo_archives_the_sample_portal_and_says_what_became_of_each_resource() {
         "  wrong    report.csv            declared CSV, is an HTML page",
         "31 resources: 22 kept, 9 problems found",
         "46 notifications: 14 sent, 32 announced by the portal in return",
-        "46 runs: 12 done, 34 skipped, for there was nothing to do",
+        "46 runs: 12 done, 34 skipped or superseded, for there was nothing left to do",
         "9 calls of package_revise, one for each dataset with something new",
         "plugins list",
     ] {
@@ -68,7 +68,10 @@ fn the_demo_takes_up_what_is_changed_on_its_portal_until_it_is_stopped() {
     assert!(line.contains("302 B") && line.contains("text/csv"), "{line}");
     // The new address was announced for the resource and its dataset, and so was what the archive wrote back.
     let news = worker.wait_for_line("The portal announced", DEMO_MAX);
-    assert_eq!(news, "The portal announced 4 notifications: 1 done, 3 skipped, for there was nothing to do");
+    assert_eq!(
+        news,
+        "The portal announced 4 notifications: 1 done, 3 skipped or superseded, for there was nothing left to do"
+    );
     worker.signal(Signal::INT);
     assert_eq!(worker.wait(DEMO_MAX).code(), Some(0));
     assert_eq!(left_behind(&worker), 0);

@@ -21,3 +21,5 @@ mod malformed;
 mod stage;
 #[path = "worker/stop.rs"]
 mod stop;
+#[path = "worker/topology.rs"]
+mod topology;

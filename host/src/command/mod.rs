@@ -6,6 +6,7 @@ pub mod plugins;
 mod run;
 mod send;
 mod stop;
+mod topology;
 
 use std::io::{ErrorKind, IsTerminal as _, Write as _, stderr, stdout};
 
@@ -26,6 +27,7 @@ pub fn run(cli: &Cli) -> Exit {
         Some(Command::Demo { once }) => demo::demo(cli, *once),
         Some(Command::Check { offline, workers }) => check::check(cli, *offline, workers),
         Some(Command::Send { file }) => send::send(cli, file),
+        Some(Command::Topology { command }) => topology::topology(cli, *command),
         Some(Command::Plugins { command }) => show_plugins(cli, command),
     }
 }

@@ -63,7 +63,10 @@ impl Progress {
         let mut lines = vec![
             self.table.summary(elapsed),
             format!("{} notifications: {sent} sent, {announced} announced by the portal in return", sent + announced),
-            format!("{} runs: {done} done, {skipped} skipped, for there was nothing to do", self.ended()),
+            format!(
+                "{} runs: {done} done, {skipped} skipped or superseded, for there was nothing left to do",
+                self.ended()
+            ),
             if calls == datasets {
                 format!("{calls} calls of package_revise, one for each dataset with something new")
             } else {
@@ -78,7 +81,7 @@ impl Progress {
     pub fn news(&self, before: Count) -> String {
         let Count { announced, done, skipped, dead } = self.count();
         let mut line = format!(
-            "The portal announced {}: {} done, {} skipped, for there was nothing to do",
+            "The portal announced {}: {} done, {} skipped or superseded, for there was nothing left to do",
             notifications(announced - before.announced),
             done - before.done,
             skipped - before.skipped
@@ -168,7 +171,7 @@ mod tests {
             progress.summary(Duration::from_millis(1240), &calls),
             "1 resources: 0 kept, 1 problem found     1.2 s\n\
              2 notifications: 1 sent, 1 announced by the portal in return\n\
-             2 runs: 1 done, 1 skipped, for there was nothing to do\n\
+             2 runs: 1 done, 1 skipped or superseded, for there was nothing left to do\n\
              2 calls of package_revise, one for each dataset with something new"
         );
     }

@@ -47,7 +47,7 @@ impl Observer for Watch {
         let RunEnded { routing_key, operation, message, .. } = *run;
         let end = match run.outcome {
             "done" => RunEnd::Done,
-            "skipped" => RunEnd::Skipped,
+            "skipped" | "superseded" => RunEnd::Skipped,
             // It comes back, but only to the next worker on this queue; this one is going.
             "interrupted" => return,
             _ => {

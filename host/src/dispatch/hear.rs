@@ -9,7 +9,7 @@ use tokio::task::{Id, JoinError};
 
 use super::{DispatchError, Dispatcher, InHand};
 use crate::delivery::{Fate, Letter};
-use crate::journal::{DeliveryKey, Ended, Told};
+use crate::journal::{DeliveryKey, Ended, Told, now};
 use crate::seed;
 use crate::task::Event;
 
@@ -75,7 +75,7 @@ impl Dispatcher {
     /// Notes that a run has ended, durably but for the journal.
     fn note_ended(&mut self, ticket: usize, worker: u64) {
         let InHand { key, hops, .. } = self.in_hand[ticket];
-        self.unwritten.ended.push((key, Ended { run: key.run_hashed(worker), hops: hops + 1 }));
+        self.unwritten.ended.push((key, Ended { run: key.run_hashed(worker), hops: hops + 1, at: now() }));
     }
 
     /// A delivery whose runs have all ended is settled once that is on file; one that a run of which did not end comes

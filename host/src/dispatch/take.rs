@@ -111,7 +111,7 @@ impl Dispatcher {
         }
         let hops = delivery.past.as_ref().map_or(0, |past| past.hops);
         let ended: Box<[bool]> =
-            self.members.iter().map(|member| self.journal.has_ended(key.run_hashed(member.key), hops)).collect();
+            self.members.iter().map(|member| self.journal.has_ended(key, member.key, hops)).collect();
         (ended.contains(&true) || self.journal.is_suspect(key)).then_some(ended)
     }
 
@@ -177,7 +177,7 @@ impl Dispatcher {
             None => (None, 0, 0, taken),
         };
         let run_key = worker_hash(worker.as_deref().unwrap_or(NOBODY));
-        let was_sent_on = can_be_known(&delivery) && self.journal.has_ended(key.run_hashed(run_key), hops);
+        let was_sent_on = can_be_known(&delivery) && self.journal.has_ended(key, run_key, hops);
         let receipt = self.receipt(delivery.receipt);
         let ticket = self.in_hand.insert(InHand::new(receipt, key, hops));
         if !was_sent_on {

@@ -11,8 +11,10 @@ use super::{DeliveryKey, Ended, RunKey};
 /// The version of the tables.
 const VERSION: i64 = 1;
 
+/// One row for each batch, named after the number of the last run in it: runs are only ever read all together, and a row
+/// for each would cost more than the work it is about.
 const SCHEMA: &str = "
-    CREATE TABLE IF NOT EXISTS ended (id INTEGER PRIMARY KEY, run INTEGER NOT NULL, hops INTEGER NOT NULL);
+    CREATE TABLE IF NOT EXISTS ended (last INTEGER PRIMARY KEY, runs BLOB NOT NULL);
     CREATE TABLE IF NOT EXISTS crash (
         run INTEGER PRIMARY KEY, delivery INTEGER NOT NULL, crashes INTEGER NOT NULL, at INTEGER NOT NULL
     );
@@ -54,9 +56,9 @@ pub struct JournalFile {
     connection: Connection,
     path: PathBuf,
     keep: i64,
-    /// The number of the last row.
+    /// The number of the last run.
     last: i64,
-    /// Rows up to here have been forgotten.
+    /// Runs up to here have been forgotten.
     forgotten: i64,
 }
 
@@ -80,11 +82,11 @@ impl JournalFile {
     /// Reads the runs that ended last, oldest first.
     pub fn read(&mut self, mut note: impl FnMut(Ended)) -> Result<(), JournalError> {
         let mut read = || -> rusqlite::Result<()> {
-            let mut rows = self.connection.prepare("SELECT run, hops FROM ended WHERE id > ?1 ORDER BY id")?;
+            let mut rows = self.connection.prepare("SELECT runs FROM ended WHERE last > ?1 ORDER BY last")?;
             let mut rows = rows.query([self.last.saturating_sub(self.keep)])?;
             while let Some(row) = rows.next()? {
-                let run: i64 = row.get(0)?;
-                note(Ended { run: RunKey(run.cast_unsigned()), hops: row.get(1)? });
+                let runs: Vec<u8> = row.get(0)?;
+                runs.chunks_exact(ENTRY_BYTES).filter_map(decoded).for_each(&mut note);
             }
             Ok(())
         };
@@ -141,16 +143,18 @@ impl JournalFile {
         let forget = (forget - self.forgotten > keep / 8).then_some(forget);
         let change = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         {
-            let mut insert = change.prepare_cached("INSERT INTO ended (id, run, hops) VALUES (?1, ?2, ?3)")?;
-            for Ended { run, hops } in ended {
-                last += 1;
-                insert.execute(params![last, run.0.cast_signed(), hops])?;
+            if !ended.is_empty() {
+                last += i64::try_from(ended.len()).unwrap_or(i64::MAX);
+                let runs: Vec<u8> = ended.iter().flat_map(encoded).collect();
+                change
+                    .prepare_cached("INSERT INTO ended (last, runs) VALUES (?1, ?2)")?
+                    .execute(params![last, runs])?;
             }
             for run in cleared {
                 change.prepare_cached("DELETE FROM crash WHERE run = ?1")?.execute([run.0.cast_signed()])?;
             }
             if let Some(forget) = forget {
-                change.prepare_cached("DELETE FROM ended WHERE id <= ?1")?.execute([forget])?;
+                change.prepare_cached("DELETE FROM ended WHERE last <= ?1")?.execute([forget])?;
             }
         }
         change.commit()?;
@@ -179,6 +183,24 @@ impl JournalFile {
     }
 }
 
+/// A run's key, its hops and its time.
+const ENTRY_BYTES: usize = 16;
+
+fn encoded(ended: &Ended) -> [u8; ENTRY_BYTES] {
+    let mut entry = [0; ENTRY_BYTES];
+    entry[..8].copy_from_slice(&ended.run.0.to_le_bytes());
+    entry[8..12].copy_from_slice(&ended.hops.to_le_bytes());
+    entry[12..].copy_from_slice(&ended.at.to_le_bytes());
+    entry
+}
+
+fn decoded(entry: &[u8]) -> Option<Ended> {
+    let run = RunKey(u64::from_le_bytes(entry.get(..8)?.try_into().ok()?));
+    let hops = u32::from_le_bytes(entry.get(8..12)?.try_into().ok()?);
+    let at = u32::from_le_bytes(entry.get(12..)?.try_into().ok()?);
+    Some(Ended { run, hops, at })
+}
+
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
@@ -196,7 +218,7 @@ fn version(connection: &Connection) -> rusqlite::Result<i64> {
 }
 
 fn last(connection: &Connection) -> rusqlite::Result<i64> {
-    connection.query_row("SELECT ifnull(max(id), 0) FROM ended", [], |row| row.get(0))
+    connection.query_row("SELECT ifnull(max(last), 0) FROM ended", [], |row| row.get(0))
 }
 
 fn is_damaged(error: &rusqlite::Error) -> bool {

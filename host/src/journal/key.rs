@@ -6,8 +6,8 @@ use crate::delivery::{Delivery, DeliveryId};
 
 /// A delivery, the same whenever and in whatever session it comes: its id and its body.
 ///
-/// The body is part of it because publishers are known that give one id to many messages. Where there is no id, the
-/// body alone has to do; equal bodies are then taken for one message only when one of them is delivered again.
+/// The body is part of it because publishers are known that give one id to many messages. Where there is no id, as with
+/// the publishers of 2011, the body alone has to do; see [`is_named`](Self::is_named).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct DeliveryKey(pub(super) u64);
 
@@ -20,10 +20,16 @@ impl DeliveryKey {
                 hash.update(id.as_bytes());
                 hash.update(&[0]);
                 hash.update(&delivery.body);
-                Self(hash.digest())
+                Self(hash.digest() | NAMED)
             }
-            DeliveryId::Numbered(..) => Self(xxh3_64_with_seed(&delivery.body, 1)),
+            DeliveryId::Numbered(..) => Self(xxh3_64_with_seed(&delivery.body, 1) & !NAMED),
         }
+    }
+
+    /// Whether it names one message. Otherwise two messages of equal bodies have the same key, and only a moment after
+    /// one has ended is it likely that the other is the same one again.
+    pub fn is_named(self) -> bool {
+        self.0 & NAMED != 0
     }
 
     /// The key of this delivery's run by a worker; the empty name stands for what no worker can run.
@@ -38,6 +44,9 @@ impl DeliveryKey {
         RunKey((mixed ^ (mixed >> 29)).max(1))
     }
 }
+
+/// The bit of a key that says whether its delivery has an id.
+const NAMED: u64 = 1;
 
 /// The part of a run's key that comes from its worker.
 pub fn worker_hash(worker: &str) -> u64 {

@@ -12,7 +12,16 @@ pub struct Memory {
     half: usize,
 }
 
-type Runs = HashMap<RunKey, u32, BuildHasherDefault<AlreadyHashed>>;
+type Runs = HashMap<RunKey, End, BuildHasherDefault<AlreadyHashed>>;
+
+/// How a run ended, as far as it matters later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct End {
+    /// The hops with which it did.
+    pub hops: u32,
+    /// When, in seconds since 1970.
+    pub at: u32,
+}
 
 impl Memory {
     /// An empty one for so many runs.
@@ -22,8 +31,8 @@ impl Memory {
 
     /// Notes the end of a run; of several, the one with the most hops holds.
     pub fn note(&mut self, ended: Ended) {
-        let before = self.hops(ended.run).unwrap_or(0);
-        self.young.insert(ended.run, before.max(ended.hops));
+        let before = self.end(ended.run).map_or(0, |end| end.hops);
+        self.young.insert(ended.run, End { hops: before.max(ended.hops), at: ended.at });
         if self.young.len() >= self.half {
             // The half that was not added to for longest is forgotten at once, instead of one run after another.
             std::mem::swap(&mut self.young, &mut self.old);
@@ -31,14 +40,14 @@ impl Memory {
         }
     }
 
-    /// The hops with which a run ended; `None` if it is not known to have ended.
-    pub fn hops(&self, run: RunKey) -> Option<u32> {
+    /// How a run ended; `None` if it is not known to have ended.
+    pub fn end(&self, run: RunKey) -> Option<End> {
         self.young.get(&run).or_else(|| self.old.get(&run)).copied()
     }
 
     /// Whether a run is known to have ended at all.
     pub fn knows(&self, run: RunKey) -> bool {
-        self.hops(run).is_some()
+        self.end(run).is_some()
     }
 }
 
@@ -67,7 +76,7 @@ mod tests {
     use super::*;
 
     fn ended(run: u64, hops: u32) -> Ended {
-        Ended { run: RunKey(run), hops }
+        Ended { run: RunKey(run), hops, at: 1 }
     }
 
     #[test]
@@ -86,6 +95,6 @@ mod tests {
         let mut memory = Memory::new(10);
         memory.note(ended(7, 3));
         memory.note(ended(7, 1));
-        assert_eq!(memory.hops(RunKey(7)), Some(3));
+        assert_eq!(memory.end(RunKey(7)), Some(End { hops: 3, at: 1 }));
     }
 }

@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -30,6 +30,10 @@ use place::Place;
 
 /// How long to wait before rows that could not be written are tried again.
 const WRITE_AGAIN: Duration = Duration::from_secs(1);
+
+/// For how long the end of a run is known for a delivery without an id: a little more than a broker takes to notice
+/// that we are gone, and a restart takes.
+const UNNAMED_KNOWN_SECONDS: u32 = 120;
 
 /// How long the thread may take to write what is left when the journal is closed.
 const CLOSE_MAX: Duration = Duration::from_secs(5);
@@ -51,6 +55,8 @@ pub struct Ended {
     /// How often its notification had been sent on for its worker when it ended, plus one: of two copies of a
     /// notification, it says for which it holds.
     pub hops: u32,
+    /// When, in seconds since 1970.
+    pub at: u32,
 }
 
 /// What the thread that writes says.
@@ -125,9 +131,11 @@ impl Journal {
         &self.running
     }
 
-    /// Whether a run has ended, for a notification that had been sent on `hops` times before.
-    pub fn has_ended(&self, run: RunKey, hops: u32) -> bool {
-        self.memory.hops(run).is_some_and(|ended| hops < ended)
+    /// Whether a worker's run on a delivery has ended, when that had been sent on `hops` times before.
+    pub fn has_ended(&self, delivery: DeliveryKey, worker: u64, hops: u32) -> bool {
+        let Some(end) = self.memory.end(delivery.run_hashed(worker)) else { return false };
+        // Rather done twice than not at all: an equal body long after is another message.
+        hops < end.hops && (delivery.is_named() || end.at.abs_diff(now()) < UNNAMED_KNOWN_SECONDS)
     }
 
     /// How often the process died in a run.
@@ -191,7 +199,7 @@ impl Journal {
         let Self { batches, thread, .. } = self;
         drop(batches);
         let Some(thread) = thread else { return };
-        let since = std::time::Instant::now();
+        let since = Instant::now();
         while !thread.is_finished() && since.elapsed() < CLOSE_MAX {
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -199,6 +207,12 @@ impl Journal {
             let _ = thread.join();
         }
     }
+}
+
+/// Seconds since 1970, as they stand in the journal.
+pub fn now() -> u32 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u32::try_from(since.as_secs()).unwrap_or(u32::MAX)
 }
 
 /// The life of the thread that writes: one transaction for each batch, however often that has to be tried.
@@ -214,5 +228,183 @@ fn write_all(mut file: JournalFile, mut inbox: UnboundedReceiver<Batch>, tell: &
         if tell.send(Told::Written).is_err() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    fn open(dir: &Path) -> Journal {
+        Journal::open(&Settings { path: dir.join("journal"), keep: 1000 }).unwrap()
+    }
+
+    fn key(number: u64) -> DeliveryKey {
+        DeliveryKey(number << 1 | 1)
+    }
+
+    /// Writes that the first worker is through with a delivery, and waits until it is on file.
+    fn end(journal: &mut Journal, delivery: DeliveryKey, hops: u32) {
+        journal.write(vec![(delivery, Ended { run: delivery.run_hashed(1), hops, at: now() })]);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        assert!(matches!(runtime.block_on(journal.told()), Told::Written));
+        assert!(!journal.is_writing());
+    }
+
+    /// As the end of the process: nothing is told or tidied up.
+    fn crash(journal: Journal) {
+        let Journal { _place, running, .. } = journal;
+        std::mem::forget(running);
+        // Only the lock goes with the process.
+        drop(_place);
+    }
+
+    #[test]
+    fn what_has_ended_is_known_after_a_restart_for_that_worker_and_that_hop() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = open(dir.path());
+        end(&mut journal, key(7), 2);
+        assert!(journal.has_ended(key(7), 1, 1));
+        journal.close();
+        let journal = open(dir.path());
+        assert!(journal.has_ended(key(7), 1, 0) && journal.has_ended(key(7), 1, 1));
+        assert!(!journal.has_ended(key(7), 1, 2), "the copy that was sent on then is another matter");
+        assert!(!journal.has_ended(key(7), 2, 0), "another worker");
+        assert!(!journal.has_ended(key(8), 1, 0));
+    }
+
+    #[test]
+    fn without_an_id_an_end_is_only_known_for_a_moment() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = open(dir.path());
+        let unnamed = DeliveryKey(14);
+        assert!(!unnamed.is_named() && key(7).is_named());
+        let long_ago = now() - UNNAMED_KNOWN_SECONDS;
+        for (delivery, at) in [(unnamed, now()), (DeliveryKey(16), long_ago), (key(9), long_ago)] {
+            journal.memory.note(Ended { run: delivery.run_hashed(1), hops: 1, at });
+        }
+        assert!(journal.has_ended(unnamed, 1, 0));
+        assert!(!journal.has_ended(DeliveryKey(16), 1, 0));
+        assert!(journal.has_ended(key(9), 1, 0));
+    }
+
+    #[test]
+    fn a_crash_is_counted_for_what_was_running_until_that_has_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        for crashes in 0..3 {
+            let mut journal = open(dir.path());
+            assert_eq!(journal.crashes(key(7).run_hashed(1)), crashes);
+            assert_eq!(journal.is_suspect(key(7)), crashes > 0);
+            assert!(!journal.is_suspect(key(8)));
+            let (mut slot, mut bystander) = (journal.running().slot(), journal.running().slot());
+            slot.begin(key(7), key(7).run_hashed(1));
+            bystander.begin(key(8), key(8).run_hashed(1));
+            bystander.idle();
+            end(&mut journal, key(8), 1);
+            std::mem::forget(slot);
+            crash(journal);
+        }
+        let mut journal = open(dir.path());
+        assert_eq!(journal.crashes(key(7).run_hashed(1)), 3);
+        end(&mut journal, key(7), 1);
+        assert!(!journal.is_suspect(key(7)));
+        journal.close();
+        assert!(!open(dir.path()).is_suspect(key(7)), "it is forgotten on file, too");
+    }
+
+    #[test]
+    fn what_had_ended_when_the_process_died_is_no_suspect() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = open(dir.path());
+        let mut slot = journal.running().slot();
+        slot.begin(key(7), key(7).run_hashed(1));
+        end(&mut journal, key(7), 1);
+        std::mem::forget(slot);
+        crash(journal);
+        let journal = open(dir.path());
+        assert!(!journal.is_suspect(key(7)) && journal.has_ended(key(7), 1, 0));
+    }
+
+    #[test]
+    fn a_stop_on_purpose_is_no_crash() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = open(dir.path());
+        let mut slot = journal.running().slot();
+        slot.begin(key(7), key(7).run_hashed(1));
+        journal.close();
+        std::mem::forget(slot);
+        assert!(!open(dir.path()).is_suspect(key(7)));
+    }
+
+    #[test]
+    fn two_processes_have_two_places_and_a_free_one_is_taken_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut one, other) = (open(dir.path()), open(dir.path()));
+        end(&mut one, key(7), 1);
+        assert!(!other.has_ended(key(7), 1, 0));
+        one.close();
+        assert!(open(dir.path()).has_ended(key(7), 1, 0));
+        other.close();
+    }
+
+    #[test]
+    fn a_damaged_journal_is_set_aside_and_begun_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("journal/0.db");
+        let mut journal = open(dir.path());
+        end(&mut journal, key(7), 1);
+        journal.close();
+        fs::write(&file, "no database, but long enough to be looked at as one ".repeat(100)).unwrap();
+        let mut journal = open(dir.path());
+        assert!(!journal.has_ended(key(7), 1, 0), "nothing is known any more");
+        end(&mut journal, key(8), 1);
+        journal.close();
+        assert!(open(dir.path()).has_ended(key(8), 1, 0));
+        let aside = fs::read_dir(dir.path().join("journal")).unwrap();
+        let aside = aside.filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().contains("damaged-"));
+        assert_eq!(aside.count(), 1);
+    }
+
+    #[test]
+    fn a_journal_of_a_later_version_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        open(dir.path()).close();
+        let file = rusqlite::Connection::open(dir.path().join("journal/0.db")).unwrap();
+        file.pragma_update(None, "user_version", 2).unwrap();
+        drop(file);
+        let settings = Settings { path: dir.path().join("journal"), keep: 1000 };
+        let error = Journal::open(&settings).err().unwrap();
+        assert!(error.to_string().contains("was written by a later version of worker"), "{error}");
+    }
+
+    #[test]
+    fn the_file_stays_small_however_much_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = open(dir.path());
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        for batch in 0..200 {
+            let ended = (0..100).map(|number| key(batch * 100 + number));
+            journal.write(ended.map(|key| (key, Ended { run: key.run_hashed(1), hops: 1, at: now() })).collect());
+            assert!(matches!(runtime.block_on(journal.told()), Told::Written));
+        }
+        journal.close();
+        let file = rusqlite::Connection::open(dir.path().join("journal/0.db")).unwrap();
+        let bytes: i64 = file.query_row("SELECT sum(length(runs)) FROM ended", [], |row| row.get(0)).unwrap();
+        assert!((1000..=1300).contains(&(bytes / 16)), "{bytes} bytes of 20,000 runs");
+        let bytes = fs::metadata(dir.path().join("journal/0.db")).unwrap().len();
+        assert!(bytes < 200_000, "{bytes}");
+        assert!(open(dir.path()).has_ended(key(19_999), 1, 0));
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_made_is_said_with_what_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("journal"), "a file").unwrap();
+        let settings = Settings { path: dir.path().join("journal"), keep: 1000 };
+        let error = Journal::open(&settings).err().unwrap().to_string();
+        assert!(error.contains("cannot be written") && error.contains("`journal.path`"), "{error}");
     }
 }

@@ -15,6 +15,8 @@ use crate::delivery::{Delivery, Letter, Receipt};
 use crate::retry::rung_name;
 
 pub use graveyard::{DeadLetter, Graveyard};
+use topology::{Part, Standing};
+
 pub use settings::{Address, AmqpAddress, Settings};
 
 /// A queue we consume. What is not settled comes back.
@@ -151,6 +153,25 @@ impl QueueStatus {
     fn of_none(settings: &Settings) -> Self {
         let rungs = settings.ladder.rungs().iter().map(|rung| (rung_name(*rung), None)).collect();
         Self { ready: None, in_hand: None, rungs, dead: None }
+    }
+}
+
+/// What the queue of `settings` consists of, whether it is there or not.
+pub fn parts(settings: &Settings) -> Vec<Part> {
+    match &settings.address {
+        Address::Amqp(_) => amqp::parts(settings),
+        Address::Sqlite(path) => topology::of_file(path, settings),
+    }
+}
+
+/// Looks how each part of the queue of `settings` stands, changing nothing.
+///
+/// # Errors
+/// It cannot be reached.
+pub async fn survey(settings: &Settings) -> Result<Vec<(Part, Standing)>, SourceError> {
+    match &settings.address {
+        Address::Amqp(addresses) => amqp::survey(addresses, settings).await,
+        Address::Sqlite(path) => topology::survey_of_file(path, settings),
     }
 }
 

@@ -14,15 +14,19 @@ use worker_tests::{Broker, Vhost};
 /// Nothing here takes longer.
 pub const SOON: Duration = Duration::from_secs(20);
 
+/// The shortest waits of the retry ladder.
+pub const FIRST_RUNG: Duration = Duration::from_millis(300);
+pub const SECOND_RUNG: Duration = Duration::from_millis(900);
+
 /// A queue of its own for one question.
-pub struct Lab {
+pub struct Lab<'a> {
     pub settings: Settings,
-    place: Place,
+    place: Place<'a>,
 }
 
-enum Place {
+enum Place<'a> {
     File(TempDir),
-    Vhost(Box<Vhost<'static>>),
+    Vhost(Box<Vhost<'a>>),
 }
 
 /// A dead letter as an outsider finds it.
@@ -36,7 +40,7 @@ pub struct Letter {
     pub body: Vec<u8>,
 }
 
-impl Lab {
+impl<'a> Lab<'a> {
     #[expect(clippy::unnecessary_wraps, reason = "other sources can be left out")]
     pub fn sqlite() -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
@@ -45,9 +49,13 @@ impl Lab {
     }
 
     pub fn amqp() -> Option<Self> {
-        let vhost = Broker::shared()?.vhost("suite");
+        Some(Self::at(Broker::shared()?.vhost("suite")))
+    }
+
+    /// In a virtual host of one's own.
+    pub fn at(vhost: Vhost<'a>) -> Self {
         let settings = settings(&vhost.unique("site"), vhost.url(), &vhost.unique("queue"));
-        Some(Self { settings, place: Place::Vhost(Box::new(vhost)) })
+        Self { settings, place: Place::Vhost(Box::new(vhost)) }
     }
 
     /// The queue's file.
@@ -57,14 +65,14 @@ impl Lab {
     }
 
     /// Its virtual host.
-    pub fn vhost(&self) -> &Vhost<'static> {
+    pub fn vhost(&self) -> &Vhost<'a> {
         let Place::Vhost(vhost) = &self.place else { panic!("a file has no virtual host") };
         vhost
     }
 
     /// Begins to consume.
     pub fn open(&self, in_hand_max: usize) -> Consumer {
-        Consumer { source: source::open(&self.settings, in_hand_max).unwrap(), in_hand_max, in_hand: 0 }
+        Consumer::open(&self.settings, in_hand_max)
     }
 
     pub fn publisher(&self) -> Box<dyn Publisher> {
@@ -105,7 +113,8 @@ impl Lab {
 }
 
 fn settings(site: &str, url: &str, queue: &str) -> Settings {
-    Config::from_map([("ckan.site_id", site), ("amqp.url", url), ("queue.name", queue)]).unwrap().queue
+    let settings = [("ckan.site_id", site), ("amqp.url", url), ("queue.name", queue), ("retry.delays", "300ms, 900ms")];
+    Config::from_map(settings).unwrap().queue
 }
 
 fn file_letters(file: &Path, settings: &Settings) -> Vec<Letter> {
@@ -150,6 +159,11 @@ pub struct Consumer {
 }
 
 impl Consumer {
+    /// Begins to consume.
+    pub fn open(settings: &Settings, in_hand_max: usize) -> Self {
+        Self { source: source::open(settings, in_hand_max).unwrap(), in_hand_max, in_hand: 0 }
+    }
+
     pub fn room(&self) -> usize {
         self.in_hand_max - self.in_hand
     }
@@ -184,6 +198,17 @@ impl Consumer {
         let receipts: Vec<Receipt> = deliveries.into_iter().map(|delivery| delivery.receipt).collect();
         self.in_hand -= receipts.len();
         self.source.release(receipts);
+    }
+
+    /// Takes exactly so many, settles them as they come, and waits until the queue has nothing more.
+    pub async fn work_off(&mut self, mut count: usize) {
+        while count > 0 {
+            let batch = timeout(SOON, self.source.next(self.room())).await.expect("more is to come").unwrap();
+            self.note(&batch);
+            count = count.checked_sub(batch.len()).expect("no more than that comes");
+            self.settle(batch);
+        }
+        self.depth_becomes(0).await;
     }
 
     /// Waits until the depth is this.

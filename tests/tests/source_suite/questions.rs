@@ -1,16 +1,16 @@
 //! The questions.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use ckan_worker::delivery::{DeadReason, Delivery, Fate, Letter};
+use ckan_worker::delivery::{DeadReason, Delivery, Fate, Letter, Past};
 use ckan_worker::source;
 use futures_util::FutureExt as _;
 use tokio::time::timeout;
 
-use crate::lab::{Lab, bodies, message, sorted};
+use crate::lab::{FIRST_RUNG, Lab, SECOND_RUNG, SOON, bodies, message, sorted};
 
-pub async fn what_was_published_is_delivered_byte_for_byte_and_in_order(lab: &Lab) {
+pub async fn what_was_published_is_delivered_byte_for_byte_and_in_order(lab: &Lab<'_>) {
     let large = vec![b'x'; 3 << 20];
     let published: [&[u8]; 6] =
         [b"{\"a\": 1.0e3}", b"", b"\xff\0\xfe not text", "Straße\r\n".as_bytes(), &large, b"last"];
@@ -27,7 +27,7 @@ pub async fn what_was_published_is_delivered_byte_for_byte_and_in_order(lab: &La
     consumer.close().await;
 }
 
-pub async fn what_is_settled_does_not_come_again(lab: &Lab) {
+pub async fn what_is_settled_does_not_come_again(lab: &Lab<'_>) {
     lab.publish(["1", "2", "3"]).await;
     let mut consumer = lab.open(10);
     let taken = consumer.take(3).await;
@@ -42,7 +42,7 @@ pub async fn what_is_settled_does_not_come_again(lab: &Lab) {
     consumer.close().await;
 }
 
-pub async fn what_is_settled_out_of_order_does_not_come_again(lab: &Lab) {
+pub async fn what_is_settled_out_of_order_does_not_come_again(lab: &Lab<'_>) {
     lab.publish(["0", "1", "2", "3", "4", "5"]).await;
     let mut consumer = lab.open(6);
     let (odd, even) =
@@ -58,7 +58,7 @@ pub async fn what_is_settled_out_of_order_does_not_come_again(lab: &Lab) {
     consumer.close().await;
 }
 
-pub async fn what_is_released_comes_again(lab: &Lab) {
+pub async fn what_is_released_comes_again(lab: &Lab<'_>) {
     lab.publish(["1", "2", "3"]).await;
     let mut consumer = lab.open(3);
     let mut taken = consumer.take(3).await;
@@ -72,7 +72,7 @@ pub async fn what_is_released_comes_again(lab: &Lab) {
     consumer.close().await;
 }
 
-pub async fn what_is_neither_comes_again_and_is_marked_so(lab: &Lab) {
+pub async fn what_is_neither_comes_again_and_is_marked_so(lab: &Lab<'_>) {
     lab.publish(["1", "2", "3"]).await;
     let mut consumer = lab.open(10);
     drop(consumer.take(3).await);
@@ -84,7 +84,7 @@ pub async fn what_is_neither_comes_again_and_is_marked_so(lab: &Lab) {
     consumer.close().await;
 }
 
-pub async fn what_a_consumer_that_was_dropped_had_in_hand_comes_again(lab: &Lab) {
+pub async fn what_a_consumer_that_was_dropped_had_in_hand_comes_again(lab: &Lab<'_>) {
     lab.publish(["1", "2"]).await;
     let mut consumer = lab.open(10);
     drop(consumer.take(2).await);
@@ -94,7 +94,7 @@ pub async fn what_a_consumer_that_was_dropped_had_in_hand_comes_again(lab: &Lab)
     consumer.close().await;
 }
 
-pub async fn no_more_is_handed_out_than_may_be_in_hand(lab: &Lab) {
+pub async fn no_more_is_handed_out_than_may_be_in_hand(lab: &Lab<'_>) {
     lab.publish((10..22).map(|number| number.to_string())).await;
     let mut first = lab.open(5);
     let firsts = first.take(5).await;
@@ -111,7 +111,7 @@ pub async fn no_more_is_handed_out_than_may_be_in_hand(lab: &Lab) {
     first.close().await;
 }
 
-pub async fn consumers_share_the_work_without_doing_anything_twice(lab: &Lab) {
+pub async fn consumers_share_the_work_without_doing_anything_twice(lab: &Lab<'_>) {
     let published: BTreeSet<String> = (0..300).map(|number| format!("{number:03}")).collect();
     lab.publish(&published).await;
     let mut consumers = [lab.open(7), lab.open(7), lab.open(7)];
@@ -134,7 +134,7 @@ pub async fn consumers_share_the_work_without_doing_anything_twice(lab: &Lab) {
     }
 }
 
-pub async fn a_call_that_is_dropped_loses_nothing_and_brings_nothing_twice(lab: &Lab) {
+pub async fn a_call_that_is_dropped_loses_nothing_and_brings_nothing_twice(lab: &Lab<'_>) {
     let published: Vec<String> = (0..100).map(|number| number.to_string()).collect();
     let way_in = lab.publisher();
     let mut consumer = lab.open(200);
@@ -163,7 +163,7 @@ pub async fn a_call_that_is_dropped_loses_nothing_and_brings_nothing_twice(lab: 
     consumer.close().await;
 }
 
-pub async fn the_depth_counts_what_waits_and_what_is_handed_out(lab: &Lab) {
+pub async fn the_depth_counts_what_waits_and_what_is_handed_out(lab: &Lab<'_>) {
     lab.publish(["1", "2", "3", "4", "5"]).await;
     let mut consumer = lab.open(3);
     consumer.depth_becomes(5).await;
@@ -176,7 +176,7 @@ pub async fn the_depth_counts_what_waits_and_what_is_handed_out(lab: &Lab) {
     consumer.close().await;
 }
 
-pub async fn a_queue_with_a_message_in_it_is_never_said_to_be_empty(lab: &Lab) {
+pub async fn a_queue_with_a_message_in_it_is_never_said_to_be_empty(lab: &Lab<'_>) {
     for _ in 0..20 {
         lab.publish(["1"]).await;
         let mut consumer = lab.open(3);
@@ -191,7 +191,7 @@ pub async fn a_queue_with_a_message_in_it_is_never_said_to_be_empty(lab: &Lab) {
     }
 }
 
-pub async fn a_receipt_of_an_earlier_session_does_no_harm(lab: &Lab) {
+pub async fn a_receipt_of_an_earlier_session_does_no_harm(lab: &Lab<'_>) {
     lab.publish(["1", "2"]).await;
     let mut consumer = lab.open(2);
     let earlier = consumer.take(2).await;
@@ -224,7 +224,7 @@ fn dead(delivery: &Delivery, worker: Option<&str>, error: &str) -> Letter {
     }
 }
 
-pub async fn a_dead_letter_is_kept_with_all_that_is_known_and_the_body_byte_for_byte(lab: &Lab) {
+pub async fn a_dead_letter_is_kept_with_all_that_is_known_and_the_body_byte_for_byte(lab: &Lab<'_>) {
     let bodies: [&[u8]; 2] = [b"\xff\0 not a notification", "{\"title\": \"Straße\"}\n".as_bytes()];
     lab.publish(bodies).await;
     let mut consumer = lab.open(2);
@@ -247,7 +247,7 @@ pub async fn a_dead_letter_is_kept_with_all_that_is_known_and_the_body_byte_for_
     consumer.close().await;
 }
 
-pub async fn a_very_long_error_does_no_harm(lab: &Lab) {
+pub async fn a_very_long_error_does_no_harm(lab: &Lab<'_>) {
     lab.publish(["1"]).await;
     let mut consumer = lab.open(2);
     let taken = consumer.take(1).await;
@@ -266,7 +266,108 @@ pub async fn a_very_long_error_does_no_harm(lab: &Lab) {
     consumer.close().await;
 }
 
-pub async fn looking_and_clearing_count_what_waits(lab: &Lab) {
+/// What is to be sent on of a delivery, to come again.
+fn failed(delivery: &Delivery, worker: &str, delay: Duration) -> Letter {
+    Letter { fate: Fate::Retry(delay), hops: 2, ..dead(delivery, Some(worker), "503, come again later") }
+}
+
+/// A whole number of seconds, for that is what a broker keeps of a time.
+fn seconds_after_1970(seconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+}
+
+pub async fn what_failed_comes_again_after_its_delay_for_its_worker_alone(lab: &Lab<'_>) {
+    let bodies: [&[u8]; 2] = [b"\xff\0 not a notification", "{\"title\": \"Straße\"}\n".as_bytes()];
+    lab.publish(bodies).await;
+    let mut consumer = lab.open(4);
+    let taken = consumer.take(2).await;
+    let letters = consumer.source.letters();
+    let (first_seen, held_since) = (seconds_after_1970(1_700_000_000), seconds_after_1970(1_700_000_500));
+    let one = Letter { attempts: 7, hops: 9, first_seen, ..failed(&taken[0], "archive", FIRST_RUNG) };
+    let held_since = Some(held_since);
+    let other = Letter { attempts: 0, hops: 1, first_seen, held_since, ..failed(&taken[1], "qa", FIRST_RUNG) };
+    letters.keep(&one).await.unwrap();
+    letters.keep(&other).await.unwrap();
+    let names: Vec<_> = taken.iter().map(|delivery| delivery.id.clone()).collect();
+    consumer.settle(taken);
+    let again = consumer.take(2).await;
+    let past = |worker: &str, attempts, hops, held_since| {
+        Some(Box::new(Past { worker: worker.into(), attempts, hops, first_seen, held_since }))
+    };
+    let expected = [past("archive", 7, 9, None), past("qa", 0, 1, held_since)];
+    for (index, delivery) in again.iter().enumerate() {
+        assert_eq!(delivery.past, expected[index]);
+        assert_eq!((delivery.id.text(), &delivery.body[..]), (names[index].text(), bodies[index]));
+        assert!(!delivery.redelivered, "a copy is handed out for the first time");
+    }
+    assert_eq!(lab.letters(), []);
+    consumer.settle(again);
+    consumer.depth_becomes(0).await;
+    consumer.close().await;
+}
+
+pub async fn what_failed_does_not_come_before_its_delay(lab: &Lab<'_>) {
+    lab.publish(["late", "soon", "at once"]).await;
+    let mut consumer = lab.open(3);
+    let taken = consumer.take(3).await;
+    let letters = consumer.source.letters();
+    let began = Instant::now();
+    letters.keep(&failed(&taken[0], "archive", SECOND_RUNG)).await.unwrap();
+    letters.keep(&failed(&taken[1], "archive", FIRST_RUNG)).await.unwrap();
+    consumer.settle(taken);
+    consumer.depth_becomes(0).await;
+    for (body, delay) in [("soon", FIRST_RUNG), ("late", SECOND_RUNG)] {
+        let again = consumer.take(1).await;
+        assert_eq!(bodies(&again), [body], "what waits for long is in nobody's way");
+        assert!(began.elapsed() >= delay, "{body} came after {:?}", began.elapsed());
+        consumer.settle(again);
+    }
+    consumer.depth_becomes(0).await;
+    consumer.close().await;
+}
+
+pub async fn what_waits_survives_its_source(lab: &Lab<'_>) {
+    lab.publish(["1"]).await;
+    let mut consumer = lab.open(1);
+    let taken = consumer.take(1).await;
+    consumer.source.letters().keep(&failed(&taken[0], "archive", SECOND_RUNG)).await.unwrap();
+    consumer.settle(taken);
+    consumer.depth_becomes(0).await;
+    consumer.close().await;
+    let mut consumer = lab.open(1);
+    let again = consumer.take(1).await;
+    assert_eq!(again[0].past.as_ref().map(|past| &*past.worker), Some("archive"));
+    consumer.settle(again);
+    consumer.close().await;
+}
+
+pub async fn what_is_given_back_by_a_pause_comes_after_it(lab: &Lab<'_>) {
+    lab.publish((10..20).map(|number| number.to_string())).await;
+    let mut consumer = lab.open(5);
+    for _ in 0..10 {
+        // Whether something has arrived by now or not: it is not lost, and no more is in hand than may be.
+        let arrived = consumer.source.next(5).now_or_never();
+        consumer.source.pause();
+        consumer.source.resume();
+        if let Some(batch) = arrived {
+            consumer.source.release(batch.unwrap().into_iter().map(|delivery| delivery.receipt).collect());
+        }
+    }
+    let mut worked = Vec::new();
+    while worked.len() < 10 {
+        let room = consumer.room();
+        let batch = timeout(SOON, consumer.source.next(room)).await.expect("all of it comes").unwrap();
+        consumer.note(&batch);
+        worked.extend(bodies(&batch));
+        consumer.settle(batch);
+    }
+    worked.sort();
+    assert_eq!(worked, Vec::from_iter((10..20).map(|number| number.to_string())));
+    consumer.depth_becomes(0).await;
+    consumer.close().await;
+}
+
+pub async fn looking_and_clearing_count_what_waits(lab: &Lab<'_>) {
     assert_eq!(source::look(&lab.settings).await.unwrap(), None);
     lab.publish(["1", "2", "3"]).await;
     assert_eq!(source::look(&lab.settings).await.unwrap(), Some(3));

@@ -70,9 +70,25 @@ fn a_queue_that_is_deleted_is_made_again() {
     stage.worker.wait_for_line("consuming queue", SOON);
     stage.vhost.delete_queue(&stage.queue);
     stage.worker.wait_for_line("was the queue deleted?", SOON);
+    stage.worker.wait_for_line("was deleted at the broker: what waited in it is lost", SOON);
     // The queue is there a moment before its binding is; the worker consumes when both are.
     let sessions = || stage.worker.stderr().matches("consuming queue").count();
     assert!(eventually(LATER, || sessions() == 2), "{}", stage.worker.report());
+    stage.publish([package("p1", "done")]);
+    assert!(eventually(LATER, || stage.done_by("actor") == ["p1"]), "{}", stage.worker.report());
+}
+
+#[test]
+fn a_queue_that_is_deleted_and_not_to_be_made_is_waited_for() {
+    let Some(broker) = Broker::shared() else { return };
+    let mut stage = Stage::old(broker, "deleted-off", "queue.create = no");
+    stage.worker.start(["actor"]);
+    stage.worker.wait_for_line("consuming queue", SOON);
+    stage.vhost.delete_queue(&stage.queue);
+    let line = stage.worker.wait_for_line("what waited in it is lost", SOON);
+    assert!(line.contains("queue.create") && line.contains("ERROR"), "{line}");
+    assert_eq!(stage.vhost.ready(&stage.queue), None);
+    stage.vhost.declare_old_topology(&stage.site, &stage.queue);
     stage.publish([package("p1", "done")]);
     assert!(eventually(LATER, || stage.done_by("actor") == ["p1"]), "{}", stage.worker.report());
 }

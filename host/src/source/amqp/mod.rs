@@ -18,6 +18,7 @@ mod publisher;
 mod session;
 mod supervisor;
 mod status;
+mod survey;
 mod topology;
 mod watchdog;
 mod window;
@@ -37,6 +38,7 @@ use supervisor::{Order, supervise};
 pub use graveyard::AmqpGraveyard;
 pub use publisher::AmqpPublisher;
 pub use status::status;
+pub use survey::{parts, survey};
 pub use topology::{look, purge};
 
 /// A queue in a RabbitMQ, consumed by a session that is rebuilt whenever it is lost.

@@ -85,47 +85,68 @@ pub fn main_arguments(queue: &str) -> FieldTable {
     ])
 }
 
-/// All that the worker uses at the broker, in the order in which it is made.
-pub fn parts(settings: &Settings) -> Vec<Part> {
-    let queue = &settings.name;
-    let made = if settings.create { "made if it is missing" } else { "never made: `queue.create` is off" };
-    let letters = |place: Place, why: String| Part {
+/// All that the worker uses at the broker, in the order in which it is made; queues with the arguments to declare them
+/// with, best first.
+pub fn parts(settings: &Settings) -> Vec<(Part, Vec<FieldTable>)> {
+    let queue = settings.name.as_str();
+    let rungs = settings.ladder.rungs().iter().map(|&rung| {
+        let why = format!("what failed waits in it, for {} at most, and goes back to {queue}", rung_name(rung));
+        letters(Place::Rung(rung), queue, why)
+    });
+    let dead = letters(Place::Dead, queue, "dead letters are kept in it until somebody looks at them".to_owned());
+    let mut parts = vec![(exchange(settings), Vec::new()), main(settings), (binding(settings), Vec::new())];
+    parts.extend(rungs);
+    parts.push(dead);
+    parts
+}
+
+fn exchange(settings: &Settings) -> Part {
+    Part {
+        kind: Kind::Exchange,
+        name: settings.exchange.clone(),
+        arguments: [("type", "topic"), ("durable", "true")].map(|(name, value)| (name.into(), value.into())).into(),
+        why: "CKAN publishes to it; it is named like `ckan.site_id`".to_owned(),
+        made: made(settings, "if it is missing when the queue is made"),
+    }
+}
+
+fn main(settings: &Settings) -> (Part, Vec<FieldTable>) {
+    let arguments = main_arguments(&settings.name);
+    let part = Part {
+        kind: Kind::Queue,
+        name: settings.name.clone(),
+        arguments: described(&arguments),
+        why: "it is consumed; one that exists is used as it is, whatever its type and arguments".to_owned(),
+        made: made(settings, "if it is missing"),
+    };
+    (part, vec![arguments])
+}
+
+fn binding(settings: &Settings) -> Part {
+    Part {
+        kind: Kind::Binding,
+        name: format!("{} -> {}", settings.exchange, settings.name),
+        arguments: vec![("routing key".to_owned(), settings.routing_key.clone())],
+        why: "brings notifications into the queue; `-r` and `queue.routing_key` have no effect on a queue that exists"
+            .to_owned(),
+        made: made(settings, "when the queue is made"),
+    }
+}
+
+fn letters(place: Place, queue: &str, why: String) -> (Part, Vec<FieldTable>) {
+    let arguments = place.arguments(queue);
+    let part = Part {
         kind: Kind::Queue,
         name: place.queue(queue),
-        arguments: place.arguments(queue).first().map(described).unwrap_or_default(),
+        arguments: arguments.first().map(described).unwrap_or_default(),
         why,
-        made: "made when the first letter needs it".to_owned(),
+        made: "when a letter needs it".to_owned(),
     };
-    let mut parts = vec![
-        Part {
-            kind: Kind::Exchange,
-            name: settings.exchange.clone(),
-            arguments: vec![("type".to_owned(), "topic".to_owned()), ("durable".to_owned(), "true".to_owned())],
-            why: "CKAN publishes to it; it is named like `ckan.site_id`".to_owned(),
-            made: if settings.create { "made together with the queue" } else { made }.to_owned(),
-        },
-        Part {
-            kind: Kind::Queue,
-            name: queue.clone(),
-            arguments: described(&main_arguments(queue)),
-            why: "it is consumed; one that exists is used as it is, whatever its type and arguments".to_owned(),
-            made: made.to_owned(),
-        },
-        Part {
-            kind: Kind::Binding,
-            name: format!("{} -> {queue}", settings.exchange),
-            arguments: vec![("routing key".to_owned(), settings.routing_key.clone())],
-            why: "brings notifications into the queue; `queue.routing_key` counts only when the worker makes the queue"
-                .to_owned(),
-            made: "bound when the queue is made, and never changed".to_owned(),
-        },
-    ];
-    parts.extend(settings.ladder.rungs().iter().map(|&rung| {
-        let why = format!("what failed waits in it for up to {}, and goes back to {queue}", rung_name(rung));
-        letters(Place::Rung(rung), why)
-    }));
-    parts.push(letters(Place::Dead, "dead letters are kept in it until somebody looks at them".to_owned()));
-    parts
+    (part, arguments)
+}
+
+fn made(settings: &Settings, when: &str) -> String {
+    if settings.create { when.to_owned() } else { "never: `queue.create` is off".to_owned() }
 }
 
 /// Arguments for people.

@@ -13,6 +13,8 @@ mod schema;
 mod statements;
 mod status;
 mod store;
+#[cfg(test)]
+mod tests;
 mod waiting;
 
 use std::path::Path;
