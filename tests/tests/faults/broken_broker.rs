@@ -36,11 +36,12 @@ fn a_broker_that_is_killed_loses_nothing_that_it_had_confirmed() {
     let Some(fragile) = fragile() else { return };
     let mut scene = Scene::at(fragile.broker(), "killed", &USUAL);
     scene.play("");
-    // A quorum queue that RabbitMQ 3.10 is making when it is killed stays without a leader for ever: nothing is lost, and
-    // nothing goes on until somebody deletes it. So all queues are there before.
+    // A quorum queue that RabbitMQ 3.10 has made in the last moments before it is killed stays without a leader for
+    // ever: nothing is lost, and nothing goes on until somebody deletes it. So all queues are there before.
     scene.publish(20, "before", usual(0));
     let before = scene.judge(SOON, |_| {});
     assert!(before.is_good(), "all is well before: {before}");
+    std::thread::sleep(Duration::from_secs(2));
     let publishing = Publishing::begin(&mut scene, form().messages, "m", usual(20));
     let mut more = Verdict::default();
     let mut downs = Vec::new();

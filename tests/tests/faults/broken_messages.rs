@@ -1,7 +1,7 @@
 //! What comes on the queue.
 
 use lapin::BasicProperties;
-use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::types::{AMQPValue, FieldTable};
 use serde_json::json;
 use worker_tests::{Broker, End};
 
@@ -57,7 +57,7 @@ fn odd_properties() -> Vec<BasicProperties> {
     }
     let mut ours = FieldTable::default();
     ours.insert("x-ckan-worker-attempt".into(), AMQPValue::Boolean(true));
-    ours.insert("x-ckan-worker-first-seen".into(), AMQPValue::ShortString(ShortString::from("yesterday")));
+    ours.insert("x-ckan-worker-first-seen".into(), AMQPValue::LongString("yesterday".into()));
     vec![
         usual().with_content_encoding("brotli-of-tomorrow".into()),
         usual().with_content_type("text/html".into()),
