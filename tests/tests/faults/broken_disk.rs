@@ -18,11 +18,13 @@ pub struct Disk {
 }
 
 impl Disk {
+    /// One on which a journal has room for its file and for what SQLite keeps beside it, four megabytes.
+    ///
     /// `None`, said in capitals, where this process may not mount anything.
     pub fn new(name: &str) -> Option<Self> {
         let dir = tempfile::Builder::new().prefix("disk-").tempdir().unwrap();
         let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=4m,mode=700", "tmpfs"]).arg(dir.path());
+        mount.args(["-t", "tmpfs", "-o", "size=16m,mode=700", "tmpfs"]).arg(dir.path());
         if mount.output().is_ok_and(|output| output.status.success()) {
             return Some(Self { dir });
         }
@@ -37,7 +39,7 @@ impl Disk {
     /// Takes all the room that is left, in pieces that become smaller.
     pub fn fill(&self) {
         let piece = |number: usize| self.dir.path().join(format!("ballast{number}"));
-        for (number, bytes) in [1 << 22, 1 << 16, 4096, 512].into_iter().enumerate() {
+        for (number, bytes) in [1 << 24, 1 << 16, 4096, 512].into_iter().enumerate() {
             // What does not fit in full is written as far as it goes.
             let _ = fs::write(piece(number), vec![7; bytes]);
         }
@@ -82,13 +84,13 @@ pub fn full(mut scene: Scene, disk: &Disk, settings: &str) -> Verdict {
     let said = || scene.hosts[0].stderr().to_lowercase();
     let is_said = eventually(SOON, || said().contains("full") || said().contains("no space"));
     more.expect(is_said, "the host says that the disk is full");
-    let ended = !eventually(Duration::from_secs(2), || !scene.hosts[0].is_running());
+    let ended = eventually(Duration::from_secs(2), || !scene.hosts[0].is_running());
     let (left, seen) = (scene.left(), scene.seen().len());
     std::thread::sleep(Duration::from_secs(2));
     more.expect(scene.left() >= left, format!("nothing is acknowledged: {left} were left, then {}", scene.left()));
     let begun = scene.seen().len() - seen;
     more.expect(begun <= CONCURRENCY, format!("nothing new is begun, but {begun} were"));
-    more.note(format!("{left} left while it was full; the host {}", if ended { "paused" } else { "ended" }));
+    more.note(format!("{left} left while it was full; the host {}", if ended { "ended" } else { "paused" }));
     disk.free();
     let mut verdict = scene.judge(form().within, start_again).and(more);
     scene.stop(&mut verdict);
