@@ -1,13 +1,19 @@
 //! The command line: what can be asked for, and the questions that make no sense.
 
+mod dead;
+mod output;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
-use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::{Config, Flag, Request};
 use crate::diagnostic::Findings;
+
+pub use dead::{ActArgs, DeadCommand, Rate, WhichArgs};
+pub use output::{Color, Format, LogFormat, OutputArgs};
 
 /// Runs worker plugins on the changes a CKAN portal announces
 #[derive(Debug, Clone, Parser)]
@@ -60,6 +66,18 @@ pub enum Command {
         #[command(subcommand)]
         command: TopologyCommand,
     },
+    /// List, show, replay, export and delete dead letters
+    Dead {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: DeadCommand,
+    },
+    /// Show how the queue stands
+    Queue {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: QueueCommand,
+    },
     /// Put notifications on the queue from a file or standard input
     Send {
         /// File with one notification in JSON per line; `-` for standard input
@@ -91,6 +109,13 @@ pub enum PluginsCommand {
         #[arg(long)]
         abi: bool,
     },
+}
+
+/// What can be done with the queue.
+#[derive(Debug, Clone, Subcommand)]
+pub enum QueueCommand {
+    /// Show how many notifications wait, are in hand, wait to be tried again, or are dead
+    Status,
 }
 
 /// Where to read settings, and settings.
@@ -134,31 +159,6 @@ pub struct SettingArgs {
     pub plugin_dir: Vec<String>,
 }
 
-/// How to talk.
-#[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Output")]
-pub struct OutputArgs {
-    /// How results are printed on standard output
-    #[arg(long, value_enum, default_value_t, global = true, hide_short_help = true)]
-    pub format: Format,
-    /// How log lines are printed on standard error
-    #[arg(long, value_enum, default_value_t, global = true, hide_short_help = true)]
-    #[arg(env = "CKAN_WORKER_LOG_FORMAT", hide_env_values = true)]
-    pub log_format: LogFormat,
-    /// Say more; repeat for still more
-    #[arg(short, long, action = ArgAction::Count, global = true, hide_short_help = true)]
-    pub verbose: u8,
-    /// Print errors only
-    #[arg(long, global = true, conflicts_with = "verbose", hide_short_help = true)]
-    pub quiet: bool,
-    /// Colour: when it is printed on a terminal, always, or never
-    #[arg(long, value_enum, default_value_t, global = true, hide_short_help = true)]
-    pub color: Color,
-    /// Never ask; answer yes to every confirmation
-    #[arg(short, long, global = true, hide_short_help = true)]
-    pub yes: bool,
-}
-
 /// How to run workers.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Running")]
@@ -172,47 +172,6 @@ pub struct RunningArgs {
     /// Drop everything that waits in the queue before starting; asks first
     #[arg(long)]
     pub clear_queue: bool,
-}
-
-/// How results are printed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-#[expect(missing_docs, reason = "the names say it, and a text here would stand in the help")]
-pub enum Format {
-    #[default]
-    Text,
-    Json,
-}
-
-/// How log lines are printed; by default as text on a terminal, else as JSON.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-#[expect(missing_docs, reason = "the names say it, and a text here would stand in the help")]
-pub enum LogFormat {
-    #[default]
-    Auto,
-    Text,
-    Json,
-}
-
-/// Whether colour is used.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-#[expect(missing_docs, reason = "the names say it, and a text here would stand in the help")]
-pub enum Color {
-    #[default]
-    Auto,
-    Always,
-    Never,
-}
-
-impl Color {
-    /// Whether to use colour where output goes to a terminal or not. `NO_COLOR`, set to anything, means no.
-    pub fn wanted(self, is_terminal: bool) -> bool {
-        let unwanted = || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        match self {
-            Self::Auto => is_terminal && !unwanted(),
-            Self::Always => true,
-            Self::Never => false,
-        }
-    }
 }
 
 /// A text that is not to be shown.
@@ -348,27 +307,16 @@ impl Command {
             Self::Check { .. } => "check",
             Self::Plugins { .. } => "plugins",
             Self::Topology { .. } => "topology",
+            Self::Dead { .. } => "dead",
+            Self::Queue { .. } => "queue",
             Self::Send { .. } => "send",
         }
     }
 }
 
 /// Commands that later versions have: workers should not be called like them.
-const COMING: [&str; 13] = [
-    "backfill",
-    "completions",
-    "config",
-    "dead",
-    "dev",
-    "history",
-    "init",
-    "pause",
-    "queue",
-    "resume",
-    "status",
-    "tap",
-    "top",
-];
+const COMING: [&str; 11] =
+    ["backfill", "completions", "config", "dev", "history", "init", "pause", "resume", "status", "tap", "top"];
 
 /// Whether `name` is a command, and so no good name for a worker.
 pub fn is_command(name: &str) -> bool {

@@ -1,18 +1,22 @@
 //! What the commands do. Results go to standard output, everything else to standard error.
 
 mod check;
+mod dead;
 mod demo;
 pub mod plugins;
+mod queue;
 mod run;
 mod send;
 mod stop;
 mod topology;
 
-use std::io::{ErrorKind, IsTerminal as _, Write as _, stderr, stdout};
+use std::io::{self, ErrorKind, IsTerminal as _, Write as _, stderr, stdout};
+
+use tokio::runtime::Runtime;
 
 use crate::app::AppError;
 use crate::catalog::{Catalog, Entry, Options, places};
-use crate::cli::{Cli, Command, Format, PluginsCommand};
+use crate::cli::{Cli, Command, Format, PluginsCommand, QueueCommand};
 use crate::config::{Config, Request};
 use crate::diagnostic::Findings;
 use crate::dispatch::DispatchError;
@@ -28,6 +32,8 @@ pub fn run(cli: &Cli) -> Exit {
         Some(Command::Check { offline, workers }) => check::check(cli, *offline, workers),
         Some(Command::Send { file }) => send::send(cli, file),
         Some(Command::Topology { command }) => topology::topology(cli, *command),
+        Some(Command::Dead { command }) => dead::dead(cli, command),
+        Some(Command::Queue { command: QueueCommand::Status }) => queue::status(cli),
         Some(Command::Plugins { command }) => show_plugins(cli, command),
     }
 }
@@ -80,6 +86,23 @@ fn fail(error: &AppError) -> Exit {
     }
 }
 
+/// A runtime to reach the queue with.
+fn runtime() -> Result<Runtime, Exit> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
+        say(&format!("error: no runtime to reach the queue with: {error}"));
+        Exit::Unavailable
+    })
+}
+
+/// Says that the result could not be written. Whoever reads, as in `| head`, may have seen enough.
+fn not_written(error: &io::Error) -> Exit {
+    if error.kind() == ErrorKind::BrokenPipe {
+        return Exit::Done;
+    }
+    say(&format!("error: the result could not be written: {error}"));
+    Exit::Failed
+}
+
 fn exit_of(error: &SourceError) -> Exit {
     match error {
         SourceError::Unavailable { .. } => Exit::Unavailable,
@@ -104,12 +127,5 @@ fn show_plugins(cli: &Cli, command: &PluginsCommand) -> Exit {
         PluginsCommand::Inspect { file, .. } if is_json => plugins::inspect_json(&Entry::at(file, options), out),
         PluginsCommand::Inspect { file, .. } => plugins::inspect_text(&Entry::at(file, options), out),
     };
-    shown.unwrap_or_else(|error| {
-        // Whoever reads, as in `| head`, has seen enough.
-        if error.kind() == ErrorKind::BrokenPipe {
-            return Exit::Done;
-        }
-        say(&format!("error: the result could not be written: {error}"));
-        Exit::Failed
-    })
+    shown.unwrap_or_else(|error| not_written(&error))
 }

@@ -67,7 +67,8 @@ fn clear_queue(cli: &Cli, config: &Config) -> Result<(), Exit> {
     Ok(())
 }
 
-fn is_confirmed(question: &str) -> bool {
+/// Asks the person at the terminal; nobody there means no.
+pub(super) fn is_confirmed(question: &str) -> bool {
     if !stdin().is_terminal() {
         return false;
     }

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use super::SourceError;
 use crate::delivery::Origin;
 
-/// The dead letters of a queue. Those that were there at the start are gone through once, the oldest first; what is
-/// neither replayed nor removed stays.
+/// The dead letters of a queue. Those that were there at the start are gone through once, the oldest first as far
+/// as the queue keeps its order; what is neither replayed nor removed stays.
 #[async_trait]
 pub trait Graveyard: Send {
     /// How many there were at the start; no more are gone through.

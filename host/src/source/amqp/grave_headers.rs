@@ -51,7 +51,7 @@ pub fn read(properties: &BasicProperties, body: Bytes, tag: u64) -> DeadLetter {
 
 /// What a message of unknown name is called: by its content.
 fn fingerprint(body: &[u8]) -> String {
-    Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect()
+    format!("{:x}", Bytes::copy_from_slice(&Sha256::digest(body)))
 }
 
 /// The properties of a replay: a fresh start for the same worker, under the same name. Its hops go on: of two copies
@@ -103,8 +103,8 @@ fn kept(dead: &BasicProperties, is_wanted: impl Fn(&str) -> bool) -> FieldTable 
 }
 
 fn is_of_the_broker(name: &str) -> bool {
-    let is = |known: &&str| if known.ends_with('-') { name.starts_with(*known) } else { name == *known };
-    OF_THE_BROKER.iter().any(|known| is(&known))
+    let is = |known: &str| if known.ends_with('-') { name.starts_with(known) } else { name == known };
+    OF_THE_BROKER.iter().any(|known| is(known))
 }
 
 /// Headers, if there are any.

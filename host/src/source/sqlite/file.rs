@@ -35,7 +35,7 @@ pub struct QueueFile {
 /// What a message was published with, beside its body.
 pub struct Published {
     pub(super) routing_key: Box<str>,
-    pub(super) published_ms: i64,
+    pub(super) at_ms: i64,
     pub(super) replayed: u32,
 }
 
@@ -209,7 +209,7 @@ fn delivery(row: &Row<'_>, session: u64) -> rusqlite::Result<Delivery> {
     let id: String = row.get(1)?;
     let body: Vec<u8> = row.get(2)?;
     let deliveries: i64 = row.get(3)?;
-    let published = Published { routing_key: row.get(4)?, published_ms: row.get(5)?, replayed: row.get(6)? };
+    let published = Published { routing_key: row.get(4)?, at_ms: row.get(5)?, replayed: row.get(6)? };
     let worker: Option<Box<str>> = row.get(7)?;
     let past = match worker {
         None => None,

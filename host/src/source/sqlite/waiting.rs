@@ -61,7 +61,7 @@ impl QueueFile {
         let origin = letter.origin.as_ref().and_then(|origin| origin.downcast_ref::<Published>());
         let now = now_ms();
         let (class, published, replayed) = match origin {
-            Some(Published { routing_key, published_ms, replayed }) => (&**routing_key, *published_ms, *replayed),
+            Some(Published { routing_key, at_ms, replayed }) => (&**routing_key, *at_ms, *replayed),
             None => (self.only_class.as_deref().unwrap_or_default(), now, 0),
         };
         let (id, first_seen) = (letter.delivery.text(), since_epoch_ms(letter.first_seen));
@@ -102,7 +102,9 @@ impl QueueFile {
             }
             Ok(())
         })?;
-        due.into_iter().for_each(|due| self.alarm.set(due));
+        if let Some(due) = due {
+            self.alarm.set(due);
+        }
         Ok(())
     }
 
