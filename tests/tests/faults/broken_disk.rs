@@ -90,6 +90,7 @@ pub fn full(mut scene: Scene, disk: &Disk, settings: &str) -> Verdict {
     more.expect(scene.left() >= left, format!("nothing is acknowledged: {left} were left, then {}", scene.left()));
     let begun = scene.seen().len() - seen;
     more.expect(begun <= CONCURRENCY, format!("nothing new is begun, but {begun} were"));
+    let left = if left == usize::MAX { "it cannot be seen how many are".to_owned() } else { left.to_string() };
     more.note(format!("{left} left while it was full; the host {}", if ended { "ended" } else { "paused" }));
     disk.free();
     let mut verdict = scene.judge(form().within, start_again).and(more);
