@@ -14,15 +14,9 @@ use bytes::Bytes;
 use crate::delivery::{Delivery, Letter, Receipt};
 use crate::retry::rung_name;
 
-<<<<<<< HEAD
 pub use graveyard::{DeadLetter, Graveyard};
 use topology::{Part, Standing};
 
-=======
-use topology::{Part, Standing};
-
-pub use graveyard::{DeadLetter, Graveyard};
->>>>>>> amqp
 pub use settings::{Address, AmqpAddress, Settings};
 
 /// A queue we consume. What is not settled comes back.
@@ -114,28 +108,6 @@ pub async fn purge(settings: &Settings) -> Result<u64, SourceError> {
     }
 }
 
-<<<<<<< HEAD
-=======
-/// What the queue of `settings` consists of, whether it is there or not.
-pub fn parts(settings: &Settings) -> Vec<Part> {
-    match &settings.address {
-        Address::Amqp(_) => amqp::parts(settings),
-        Address::Sqlite(path) => topology::of_file(path, settings),
-    }
-}
-
-/// Looks how each part of the queue of `settings` stands, changing nothing.
-///
-/// # Errors
-/// It cannot be reached.
-pub async fn survey(settings: &Settings) -> Result<Vec<(Part, Standing)>, SourceError> {
-    match &settings.address {
-        Address::Amqp(addresses) => amqp::survey(addresses, settings).await,
-        Address::Sqlite(path) => topology::survey_of_file(path, settings),
-    }
-}
-
->>>>>>> amqp
 /// The dead letters of the queue of `settings`; `None` if there is no place for them yet, and so none.
 ///
 /// # Errors
@@ -181,7 +153,6 @@ impl QueueStatus {
     fn of_none(settings: &Settings) -> Self {
         let rungs = settings.ladder.rungs().iter().map(|rung| (rung_name(*rung), None)).collect();
         Self { ready: None, in_hand: None, rungs, dead: None }
-<<<<<<< HEAD
     }
 }
 
@@ -201,8 +172,6 @@ pub async fn survey(settings: &Settings) -> Result<Vec<(Part, Standing)>, Source
     match &settings.address {
         Address::Amqp(addresses) => amqp::survey(addresses, settings).await,
         Address::Sqlite(path) => topology::survey_of_file(path, settings),
-=======
->>>>>>> amqp
     }
 }
 

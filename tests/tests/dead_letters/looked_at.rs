@@ -111,7 +111,8 @@ pub fn what_is_exported_is_complete_and_stays(bench: Bench) {
     let lines = |text: &str| -> Vec<Value> { text.lines().map(|line| serde_json::from_str(line).unwrap()).collect() };
     let (stdout, said) = bench.expect(0, &["dead", "export", "-"]);
     assert!(said.contains("exported 4 dead letters"), "{said}");
-    let exported = lines(&stdout);
+    let mut exported = lines(&stdout);
+    exported.sort_by_key(|letter| letter["id"].to_string());
     assert_eq!((exported.len(), &exported[0]["body"]), (4, &json!(package("m-1"))));
     assert_eq!(
         (&exported[2]["body_base64"], &exported[2]["worker"]),

@@ -362,7 +362,7 @@ pub async fn what_is_given_back_by_a_pause_comes_after_it(lab: &Lab<'_>) {
         consumer.settle(batch);
     }
     worked.sort();
-    assert_eq!(worked, Vec::from_iter((10..20).map(|number| number.to_string())));
+    assert_eq!(worked, (10..20).map(|number| number.to_string()).collect::<Vec<_>>());
     consumer.depth_becomes(0).await;
     consumer.close().await;
 }

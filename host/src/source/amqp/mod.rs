@@ -16,13 +16,8 @@ mod plan;
 mod properties;
 mod publisher;
 mod session;
-<<<<<<< HEAD
 mod supervisor;
 mod status;
-=======
-mod status;
-mod supervisor;
->>>>>>> amqp
 mod survey;
 mod topology;
 mod watchdog;
