@@ -185,7 +185,7 @@ fn check(place: &Place, deaths: usize) {
     assert!(twice <= deaths * IN_HAND * 2, "{twice} ended twice, with {deaths} deaths");
     let file = letters_left(place);
     assert_eq!(file, ends.values().map(|ends| ends.iter().filter(|end| **end == "dead").count()).sum::<usize>());
-    println!("{deaths} deaths: {} confirmed, 0 lost, {twice} twice, {unconfirmed} recovered", confirmed.len());
+    eprintln!("{deaths} deaths: {} confirmed, 0 lost, {twice} twice, {unconfirmed} recovered", confirmed.len());
 }
 
 /// How many letters are left in the file, as the command for it says.
