@@ -279,15 +279,6 @@ impl Scene {
             let panic = stderr.lines().find(|line| line.contains("panicked at") && !line.contains("actor.rs"));
             verdict.expect(panic.is_none(), format!("no panic in the host, but {panic:?}"));
         }
-        if !verdict.is_good() {
-            // The end of what the hosts said, for whoever reads why.
-            for host in &self.hosts {
-                let stderr = host.stderr();
-                let from = stderr.len().saturating_sub(3000);
-                let from = (from..stderr.len()).find(|at| stderr.is_char_boundary(*at)).unwrap_or(0);
-                verdict.told.push(format!("the host said:\n{}", &stderr[from..]));
-            }
-        }
     }
 
     fn may_be_complete(&mut self) -> bool {
@@ -314,13 +305,22 @@ impl Scene {
         }
     }
 
-    /// Ends all hosts in good order.
+    /// Ends all hosts in good order. Where the verdict is not good, it then has what they said.
     pub fn stop(&mut self, verdict: &mut Verdict) {
         for host in self.hosts.iter_mut().filter(|host| host.stderr() != String::new()) {
             if host.is_running() {
                 host.terminate();
                 let status = host.wait(Duration::from_secs(40));
                 verdict.expect(status.success(), format!("the host ends well when it is asked to, but {status}"));
+            }
+        }
+        if !verdict.is_good() {
+            // The end of what the hosts said, for whoever reads why.
+            for host in &self.hosts {
+                let stderr = host.stderr();
+                let from = stderr.len().saturating_sub(4000);
+                let from = (from..stderr.len()).find(|at| stderr.is_char_boundary(*at)).unwrap_or(0);
+                verdict.told.push(format!("the host said:\n{}", &stderr[from..]));
             }
         }
     }
