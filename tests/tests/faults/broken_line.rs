@@ -52,8 +52,8 @@ fn connections_that_are_cut_come_back_within_two_seconds_and_nothing_is_done_twi
     conclude("F1", &verdict, 0);
 }
 
-/// Twice the heartbeat of ten seconds and one, and one for a machine that does much else.
-const DETECTED: Duration = Duration::from_secs(22);
+/// Twice the heartbeat of eight seconds, half of one until somebody looks, and one for a machine that does much else.
+const DETECTED: Duration = Duration::from_secs(21);
 
 /// How a line that is broken in this way is noticed, and what becomes of everything when it is mended.
 fn silent_line(broker: &'static Broker, name: &str, line: Line, detected: Duration) -> Verdict {
