@@ -12,9 +12,9 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::MissedTickBehavior;
 
 use super::Command;
-use super::connection::{CLOSE_MAX, connect, failure, set_up};
+use super::connection::{CLOSE_MAX, answered, connect, failure, set_up};
 use super::hatch::Hatch;
-use super::inbox::{End, Inbox};
+use super::inbox::{End, Inbox, next};
 use super::properties::Properties;
 use super::supervisor::{Course, Order};
 use super::topology::{self, Queue};
@@ -31,9 +31,6 @@ const STRAGGLE: Duration = Duration::from_millis(100);
 
 /// How often the session looks after itself.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-
-/// How long the broker may take to answer a question. Heartbeats do not show that one is missing.
-const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 /// One session with the broker.
 pub struct Session {
@@ -388,23 +385,4 @@ impl Session {
             Err(_) => tracing::warn!("the broker has not answered to the end of the session within {CLOSE_MAX:?}"),
         }
     }
-}
-
-/// Waits for the next message; for ever while nothing is consumed.
-///
-/// # Cancel safety
-/// Nothing is lost when the future is dropped.
-async fn next(inbox: &mut Option<Inbox<Consumer>>) -> Option<Message> {
-    match inbox {
-        Some(inbox) => inbox.next().await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Waits for the broker's answer, but not for ever.
-async fn answered<T>(question: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    tokio::time::timeout(ANSWER_MAX, question).await.unwrap_or_else(|_| {
-        let late = std::io::Error::new(std::io::ErrorKind::TimedOut, format!("no answer within {ANSWER_MAX:?}"));
-        Err(ErrorKind::IOError(Arc::new(late)).into())
-    })
 }
