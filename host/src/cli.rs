@@ -11,6 +11,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::{Config, Flag, Request};
 use crate::diagnostic::Findings;
+
 pub use dead::{ActArgs, DeadCommand, Rate, WhichArgs};
 pub use output::{Color, Format, LogFormat, OutputArgs};
 
@@ -59,6 +60,12 @@ pub enum Command {
         #[command(subcommand)]
         command: PluginsCommand,
     },
+    /// Show what the worker needs where the queue is, and how that stands; changes nothing
+    Topology {
+        /// What to show.
+        #[command(subcommand)]
+        command: TopologyCommand,
+    },
     /// List, show, replay, export and delete dead letters
     Dead {
         /// What to do with them.
@@ -70,12 +77,6 @@ pub enum Command {
         /// What to do with it.
         #[command(subcommand)]
         command: QueueCommand,
-    },
-    /// Show what the worker needs where the queue is, and how that stands; changes nothing
-    Topology {
-        /// What to show.
-        #[command(subcommand)]
-        command: TopologyCommand,
     },
     /// Put notifications on the queue from a file or standard input
     Send {
@@ -305,9 +306,9 @@ impl Command {
             Self::Demo { .. } => "demo",
             Self::Check { .. } => "check",
             Self::Plugins { .. } => "plugins",
+            Self::Topology { .. } => "topology",
             Self::Dead { .. } => "dead",
             Self::Queue { .. } => "queue",
-            Self::Topology { .. } => "topology",
             Self::Send { .. } => "send",
         }
     }

@@ -29,7 +29,7 @@ use crate::source::{Letters, Source, SourceError};
 use crate::subscription::Member;
 use crate::task::{Job, Task};
 use gather::Gathering;
-use hear::{Kept, Unwritten};
+use hear::Kept;
 use hold::Hold;
 
 /// How often overdue runs and waiting work are looked for.
@@ -125,7 +125,8 @@ pub struct Dispatcher {
     kept_for: HashMap<Id, usize>,
     /// How many letters have failed several times and are still tried.
     failing: Arc<AtomicUsize>,
-    unwritten: Unwritten,
+    /// What is settled once what has ended so far is on file.
+    unwritten: Vec<usize>,
     /// What waits for the journal to say that it is on file.
     writing: Vec<usize>,
     journal_trouble: Option<String>,
@@ -147,6 +148,8 @@ struct InHand {
     key: DeliveryKey,
     /// How often it had been sent on before.
     hops: u32,
+    /// The journal's part for the one worker it is for.
+    only: u64,
     /// Letters about it that are on their way.
     letters: usize,
     /// Runs of it that end when those of a newer one do.
@@ -200,7 +203,7 @@ impl Dispatcher {
             keeping: JoinSet::new(),
             kept_for: HashMap::new(),
             failing: Arc::default(),
-            unwritten: Unwritten::default(),
+            unwritten: Vec::new(),
             writing: Vec::new(),
             journal_trouble: None,
             hold: None,
@@ -315,7 +318,7 @@ async fn until(due: Option<Instant>) {
 }
 
 impl InHand {
-    fn new(receipt: Receipt, key: DeliveryKey, hops: u32) -> Self {
-        Self { receipt, key, hops, letters: 0, waits: 0, heirs: Vec::new(), is_over: false, is_unsettled: false }
+    fn new(receipt: Receipt, key: DeliveryKey, hops: u32, only: u64) -> Self {
+        Self { receipt, key, hops, only, letters: 0, waits: 0, heirs: Vec::new(), is_over: false, is_unsettled: false }
     }
 }

@@ -1,6 +1,6 @@
 //! Holds a worker back that CKAN refuses: with a token that may not do what it must, every notification would fail.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// So many refusals in a row close the gate; fewer may be about single datasets.
@@ -17,11 +17,21 @@ pub struct Gate {
     refusals: AtomicU32,
     /// Until when it is closed, in milliseconds since `epoch`; 0 if it is open.
     closed_until: AtomicU64,
+    /// How often it was closed in a row.
+    closings: AtomicU32,
+    /// Whether one was let through to see, and has not come back.
+    is_trying: AtomicBool,
 }
 
 impl Default for Gate {
     fn default() -> Self {
-        Self { epoch: Instant::now(), refusals: AtomicU32::new(0), closed_until: AtomicU64::new(0) }
+        Self {
+            epoch: Instant::now(),
+            refusals: AtomicU32::new(0),
+            closed_until: AtomicU64::new(0),
+            closings: AtomicU32::new(0),
+            is_trying: AtomicBool::new(false),
+        }
     }
 }
 
@@ -34,7 +44,10 @@ impl Gate {
         }
         let now = self.millis(now);
         let next = now.saturating_add(millis(CLOSED.0));
-        now >= until && self.closed_until.compare_exchange(until, next, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        let is_first = now >= until
+            && self.closed_until.compare_exchange(until, next, Ordering::AcqRel, Ordering::Acquire).is_ok();
+        self.is_trying.fetch_or(is_first, Ordering::AcqRel);
+        is_first
     }
 
     /// How long it stays closed; `None` if somebody could pass.
@@ -45,8 +58,18 @@ impl Gate {
 
     /// Notes that CKAN has refused a run; answers for how long the gate is closed, if it is.
     pub fn refused(&self, now: Instant) -> Option<Duration> {
-        let refusals = self.refusals.fetch_add(1, Ordering::AcqRel) + 1;
-        let more = refusals.checked_sub(REFUSALS_MAX)?;
+        let refusals = self.refusals.fetch_add(1, Ordering::AcqRel).saturating_add(1);
+        if refusals < REFUSALS_MAX {
+            return None;
+        }
+        let has_tried = self.is_trying.swap(false, Ordering::AcqRel);
+        if let Some(left) = self.closed_for(now)
+            && !has_tried
+        {
+            // It had begun before the gate was closed, and says nothing new.
+            return Some(left);
+        }
+        let more = self.closings.fetch_add(1, Ordering::AcqRel);
         let closed = CLOSED.0.saturating_mul(1 << more.min(16)).min(CLOSED.1);
         self.closed_until.store(self.millis(now).saturating_add(millis(closed)), Ordering::Release);
         Some(closed)
@@ -59,6 +82,8 @@ impl Gate {
             return false;
         }
         self.refusals.store(0, Ordering::Release);
+        self.closings.store(0, Ordering::Release);
+        self.is_trying.store(false, Ordering::Release);
         self.closed_until.swap(0, Ordering::AcqRel) != 0
     }
 
@@ -83,6 +108,15 @@ mod tests {
         assert_eq!((gate.refused(now), gate.refused(now)), (None, None));
         assert_eq!(gate.refused(now), Some(CLOSED.0));
         assert!(!gate.lets_through(now));
+    }
+
+    #[test]
+    fn what_had_begun_before_it_was_closed_does_not_close_it_for_longer() {
+        let (gate, now) = (Gate::default(), Instant::now());
+        for _ in 0..REFUSALS_MAX + 20 {
+            gate.refused(now);
+        }
+        assert!(gate.closed_for(now) <= Some(CLOSED.0), "{:?}", gate.closed_for(now));
     }
 
     #[test]

@@ -150,7 +150,9 @@ fn watch_gate(member: &Member, outcome: &Outcome) {
                 );
             }
         }
-        Outcome::Done if member.gate.worked() => tracing::info!(worker, "CKAN no longer refuses {worker}; it goes on"),
+        // Neither says anything about what CKAN would allow.
+        Outcome::Held { .. } | Outcome::Interrupted => {}
+        _ if member.gate.worked() => tracing::info!(worker, "CKAN no longer refuses {worker}; it goes on"),
         _ => {}
     }
 }

@@ -22,7 +22,7 @@ const HEAD: &str = "\
 
 const MIDDLE: &str = "
 
-# A worker may have a section of its own: four settings of the host, and all that its plugin knows.
+# A worker may have a section of its own: five settings of the host, and all that its plugin knows.
 
 # [worker:archive]
 ";

@@ -12,11 +12,12 @@ use ckan_worker::notification;
 use worker_tests::places::workspace;
 
 /// The documents for those who run workers and those who write them.
-const DOCUMENTS: [&str; 7] = [
+const DOCUMENTS: [&str; 8] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
     "docs/configuration.md",
+    "docs/delivery.md",
     "docs/plugins.md",
     "plugin-api/README.md",
     "plugins/archive/README.md",
@@ -115,7 +116,8 @@ fn every_settings_file_in_the_documents_is_read_without_a_complaint() {
                 format!("[worker]\namqp.url = sqlite:queue.db\n{settings}")
             };
             fs::write(&file, whole).unwrap();
-            match Config::load(&Request { file: Some(file), ..Request::default() }) {
+            let environment = [("HOME".to_owned(), "/home/worker".to_owned())].into();
+            match Config::load(&Request { file: Some(file), environment, ..Request::default() }) {
                 Ok((_, findings)) if findings.is_empty() => read_count += 1,
                 Ok((_, findings)) | Err(findings) => panic!("{document}:\n{}", findings.render(false)),
             }

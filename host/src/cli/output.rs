@@ -1,4 +1,4 @@
-//! How the program talks.
+//! How to talk: flags that every command has.
 
 use clap::{ArgAction, Args, ValueEnum};
 

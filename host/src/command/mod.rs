@@ -31,9 +31,9 @@ pub fn run(cli: &Cli) -> Exit {
         Some(Command::Demo { once }) => demo::demo(cli, *once),
         Some(Command::Check { offline, workers }) => check::check(cli, *offline, workers),
         Some(Command::Send { file }) => send::send(cli, file),
+        Some(Command::Topology { command }) => topology::topology(cli, *command),
         Some(Command::Dead { command }) => dead::dead(cli, command),
         Some(Command::Queue { command: QueueCommand::Status }) => queue::status(cli),
-        Some(Command::Topology { command }) => topology::topology(cli, *command),
         Some(Command::Plugins { command }) => show_plugins(cli, command),
     }
 }

@@ -9,7 +9,7 @@ use tokio::task::{Id, JoinError};
 
 use super::{DispatchError, Dispatcher, InHand};
 use crate::delivery::{Fate, Letter};
-use crate::journal::{DeliveryKey, Ended, Told, now};
+use crate::journal::{Ended, Told, now};
 use crate::seed;
 use crate::task::Event;
 
@@ -26,14 +26,6 @@ pub(super) struct Kept {
     worker: u64,
     fate: Fate,
     arrived: bool,
-}
-
-/// What goes to the journal next.
-#[derive(Default)]
-pub(super) struct Unwritten {
-    ended: Vec<(DeliveryKey, Ended)>,
-    /// Notifications that are settled when that is on file.
-    tickets: Vec<usize>,
 }
 
 impl Dispatcher {
@@ -75,7 +67,7 @@ impl Dispatcher {
     /// Notes that a run has ended, durably but for the journal.
     fn note_ended(&mut self, ticket: usize, worker: u64) {
         let InHand { key, hops, .. } = self.in_hand[ticket];
-        self.unwritten.ended.push((key, Ended { run: key.run_hashed(worker), hops: hops + 1, at: now() }));
+        self.journal.note(key, Ended { run: key.run_hashed(worker), hops: hops + 1, at: now() });
     }
 
     /// A delivery whose runs have all ended is settled once that is on file; one that a run of which did not end comes
@@ -86,7 +78,7 @@ impl Dispatcher {
             return;
         }
         if !delivery.is_unsettled {
-            self.unwritten.tickets.push(ticket);
+            self.unwritten.push(ticket);
             return;
         }
         let InHand { receipt, heirs, .. } = self.in_hand.remove(ticket);
@@ -100,13 +92,12 @@ impl Dispatcher {
 
     /// Hands to the journal what has come together since it got the last batch.
     pub(super) fn write_down(&mut self) {
-        while !self.journal.is_writing() && !self.unwritten.is_empty() {
-            let Unwritten { ended, tickets } = std::mem::take(&mut self.unwritten);
-            self.writing = tickets;
-            if ended.is_empty() {
+        while !self.journal.is_writing() && !(self.unwritten.is_empty() && self.journal.is_handed_over()) {
+            self.writing = std::mem::take(&mut self.unwritten);
+            if self.journal.is_handed_over() {
                 self.settle_written();
             } else {
-                self.journal.write(ended);
+                self.journal.write();
             }
         }
     }
@@ -189,12 +180,6 @@ impl Dispatcher {
         delivery.letters -= 1;
         delivery.is_unsettled |= !arrived;
         self.close_if_ended(ticket);
-    }
-}
-
-impl Unwritten {
-    fn is_empty(&self) -> bool {
-        self.ended.is_empty() && self.tickets.is_empty()
     }
 }
 

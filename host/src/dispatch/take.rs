@@ -49,18 +49,29 @@ impl Dispatcher {
         self.start_or_gather(groups)
     }
 
-    /// Takes the right to settle what is still in hand from an earlier session; answers whether that was it.
+    /// Recognises a delivery that is still in hand; answers whether that was one. Of one that was delivered in an earlier
+    /// session the new right to settle it is taken. A copy that was sent to wait twice, because the broker's confirmation
+    /// was lost, is settled with the first.
     fn adopt(&mut self, key: DeliveryKey, delivery: &mut Delivery) -> bool {
-        if !delivery.redelivered || Fault::VoidAckIgnored.is_on() {
+        if !can_be_known(delivery) {
             return false;
         }
-        let hops = delivery.past.as_ref().map_or(0, |past| past.hops);
+        let (hops, only) = standing(delivery);
+        let is_copy = delivery.past.is_some();
         let session = delivery.receipt.session;
-        let earlier = self.in_hand.iter_mut().map(|(_, in_hand)| in_hand);
-        let earlier = earlier.into_iter().find(|it| it.key == key && it.hops == hops && it.receipt.session < session);
-        let Some(in_hand) = earlier else { return false };
+        let mut earlier = self.in_hand.iter_mut().filter(|(_, it)| it.key == key && it.hops == hops && it.only == only);
+        let Some((ticket, in_hand)) = earlier.find(|(_, it)| it.receipt.session < session || is_copy) else {
+            return false;
+        };
         tracing::debug!(delivery = %delivery.id, "delivered again while it is still in hand");
-        std::mem::swap(&mut in_hand.receipt, &mut delivery.receipt);
+        let receipt = std::mem::replace(&mut delivery.receipt, Receipt::VOID);
+        if in_hand.receipt.session < session {
+            in_hand.receipt = receipt;
+        } else {
+            let twin = InHand { waits: 1, is_over: true, ..InHand::new(receipt, key, hops, only) };
+            let twin = self.in_hand.insert(twin);
+            self.in_hand[ticket].heirs.push((twin, only));
+        }
         true
     }
 
@@ -74,9 +85,9 @@ impl Dispatcher {
     ) -> Option<(Option<u64>, Job)> {
         let lane = notification.lane();
         let mut ended = self.known_ends(key, &delivery);
-        let hops = delivery.past.as_ref().map_or(0, |past| past.hops);
+        let (hops, only) = standing(&delivery);
         let receipt = self.receipt(delivery.receipt);
-        let ticket = self.in_hand.insert(InHand::new(receipt, key, hops));
+        let ticket = self.in_hand.insert(InHand::new(receipt, key, hops, only));
         let mut job = Job {
             ticket,
             notification,
@@ -109,7 +120,7 @@ impl Dispatcher {
         if !can_be_known(delivery) {
             return None;
         }
-        let hops = delivery.past.as_ref().map_or(0, |past| past.hops);
+        let (hops, _) = standing(delivery);
         let ended: Box<[bool]> =
             self.members.iter().map(|member| self.journal.has_ended(key, member.key, hops)).collect();
         (ended.contains(&true) || self.journal.is_suspect(key)).then_some(ended)
@@ -172,21 +183,21 @@ impl Dispatcher {
         taken: SystemTime,
         held_since: SystemTime,
     ) {
-        let (worker, attempts, hops, first_seen) = match &delivery.past {
-            Some(past) => (Some(past.worker.clone()), past.attempts, past.hops, past.first_seen),
-            None => (None, 0, 0, taken),
+        let (worker, attempts, first_seen) = match &delivery.past {
+            Some(past) => (Some(past.worker.clone()), past.attempts, past.first_seen),
+            None => (None, 0, taken),
         };
-        let run_key = worker_hash(worker.as_deref().unwrap_or(NOBODY));
-        let was_sent_on = can_be_known(&delivery) && self.journal.has_ended(key, run_key, hops);
+        let (hops, only) = standing(&delivery);
+        let was_sent_on = can_be_known(&delivery) && self.journal.has_ended(key, only, hops);
         let receipt = self.receipt(delivery.receipt);
-        let ticket = self.in_hand.insert(InHand::new(receipt, key, hops));
+        let ticket = self.in_hand.insert(InHand::new(receipt, key, hops, only));
         if !was_sent_on {
             let held_since = matches!(fate, Fate::Retry(_)).then_some(held_since);
             let (delivery, body, origin) = (delivery.id, delivery.body, delivery.origin);
             let (error, hops) = (error.to_owned(), hops + 1);
             let letter = Letter { delivery, worker, fate, error, attempts, hops, first_seen, held_since, body, origin };
             log_sent_on(&letter);
-            self.keep(ticket, run_key, letter);
+            self.keep(ticket, only, letter);
         }
         self.over(ticket);
     }
@@ -198,6 +209,14 @@ impl Dispatcher {
             return Receipt::VOID;
         }
         receipt
+    }
+}
+
+/// How often a delivery had been sent on, and the journal's part for the one worker it is for, or for nobody.
+fn standing(delivery: &Delivery) -> (u32, u64) {
+    match &delivery.past {
+        Some(past) => (past.hops, worker_hash(&past.worker)),
+        None => (0, worker_hash(NOBODY)),
     }
 }
 

@@ -74,6 +74,8 @@ pub struct Journal {
     suspects: HashMap<RunKey, u32>,
     suspected: HashMap<DeliveryKey, u32>,
     running: Arc<Running>,
+    /// What has been noted and not yet been handed over.
+    unwritten: Batch,
     batches: UnboundedSender<Batch>,
     told: UnboundedReceiver<Told>,
     /// A batch was handed over and is not yet written.
@@ -84,6 +86,7 @@ pub struct Journal {
 }
 
 /// What is written in one transaction.
+#[derive(Default)]
 struct Batch {
     ended: Vec<Ended>,
     /// Runs that have ended after the process had died in them.
@@ -123,7 +126,19 @@ impl Journal {
             .map_err(|error| place.error(&error))?;
         let (running, thread) = (Arc::new(running), Some(thread));
         running.register();
-        Ok(Self { memory, suspects, suspected, running, batches, told, is_writing: false, thread, _place: place })
+        let unwritten = Batch::default();
+        Ok(Self {
+            memory,
+            suspects,
+            suspected,
+            running,
+            unwritten,
+            batches,
+            told,
+            is_writing: false,
+            thread,
+            _place: place,
+        })
     }
 
     /// Where each thread notes what it runs.
@@ -153,26 +168,31 @@ impl Journal {
         self.is_writing
     }
 
-    /// Hands over what has ended, with its deliveries; [`told`](Self::told) says when it is on file.
-    pub fn write(&mut self, ended: Vec<(DeliveryKey, Ended)>) {
-        debug_assert!(!self.is_writing, "one batch after another");
-        let mut cleared = Vec::new();
-        let mut rows = Vec::with_capacity(ended.len());
-        for (delivery, ended) in ended {
-            self.memory.note(ended);
-            // Mostly there is no suspect at all.
-            if !self.suspects.is_empty() && self.suspects.remove(&ended.run).is_some() {
-                cleared.push(ended.run);
-                if let Some(left) = self.suspected.get_mut(&delivery) {
-                    *left -= 1;
-                    if *left == 0 {
-                        self.suspected.remove(&delivery);
-                    }
+    /// Notes that a run has ended: known at once, and written with the next batch.
+    pub fn note(&mut self, delivery: DeliveryKey, ended: Ended) {
+        self.memory.note(ended);
+        self.unwritten.ended.push(ended);
+        // Mostly there is no suspect at all.
+        if !self.suspects.is_empty() && self.suspects.remove(&ended.run).is_some() {
+            self.unwritten.cleared.push(ended.run);
+            if let Some(left) = self.suspected.get_mut(&delivery) {
+                *left -= 1;
+                if *left == 0 {
+                    self.suspected.remove(&delivery);
                 }
             }
-            rows.push(ended);
         }
-        self.is_writing = self.batches.send(Batch { ended: rows, cleared }).is_ok();
+    }
+
+    /// Whether there is nothing that has been noted and not been handed over.
+    pub fn is_handed_over(&self) -> bool {
+        self.unwritten.ended.is_empty()
+    }
+
+    /// Hands over what has been noted; [`told`](Self::told) says when it is on file.
+    pub fn write(&mut self) {
+        debug_assert!(!self.is_writing, "one batch after another");
+        self.is_writing = self.batches.send(std::mem::take(&mut self.unwritten)).is_ok();
     }
 
     /// Waits until the thread that writes says something; for ever, if nothing is being written.
@@ -248,7 +268,8 @@ mod tests {
 
     /// Writes that the first worker is through with a delivery, and waits until it is on file.
     fn end(journal: &mut Journal, delivery: DeliveryKey, hops: u32) {
-        journal.write(vec![(delivery, Ended { run: delivery.run_hashed(1), hops, at: now() })]);
+        journal.note(delivery, Ended { run: delivery.run_hashed(1), hops, at: now() });
+        journal.write();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         assert!(matches!(runtime.block_on(journal.told()), Told::Written));
         assert!(!journal.is_writing());
@@ -386,8 +407,10 @@ mod tests {
         let mut journal = open(dir.path());
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         for batch in 0..200 {
-            let ended = (0..100).map(|number| key(batch * 100 + number));
-            journal.write(ended.map(|key| (key, Ended { run: key.run_hashed(1), hops: 1, at: now() })).collect());
+            for key in (0..100).map(|number| key(batch * 100 + number)) {
+                journal.note(key, Ended { run: key.run_hashed(1), hops: 1, at: now() });
+            }
+            journal.write();
             assert!(matches!(runtime.block_on(journal.told()), Told::Written));
         }
         journal.close();

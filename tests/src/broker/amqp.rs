@@ -15,11 +15,15 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
 
 /// Waits for `work`, also where the test itself is async: on a thread of its own.
 pub fn wait_for<T: Send>(work: impl Future<Output = T> + Send) -> T {
-    let wait = || RUNTIME.block_on(async { tokio::time::timeout(ANSWER_MAX, work).await });
+    wait_at_most(ANSWER_MAX, work).unwrap_or_else(|| panic!("the broker has not answered within {ANSWER_MAX:?}"))
+}
+
+/// As [`wait_for`], where it may be that the broker does not answer.
+pub fn wait_at_most<T: Send>(max: Duration, work: impl Future<Output = T> + Send) -> Option<T> {
+    let wait = || RUNTIME.block_on(async { tokio::time::timeout(max, work).await });
     let result = std::thread::scope(|scope| scope.spawn(wait).join());
     match result {
-        Ok(Ok(value)) => value,
-        Ok(Err(_)) => panic!("the broker has not answered within {ANSWER_MAX:?}"),
+        Ok(answer) => answer.ok(),
         Err(panic) => std::panic::resume_unwind(panic),
     }
 }
@@ -41,11 +45,17 @@ where
     T: Send,
     F: Future<Output = lapin::Result<T>> + Send,
 {
-    wait_for(async {
-        let connection = Connection::connect(url, ConnectionProperties::default()).await?;
-        let result = work(connection.create_channel().await?).await;
-        // After a refusal the channel is closed but not the connection; what counts is the result.
-        let _ = connection.close(200, "done".into()).await;
-        result
-    })
+    wait_for(with_channel(url, work))
+}
+
+/// As [`on_channel`], for whoever waits himself.
+pub async fn with_channel<T, F>(url: &str, work: impl FnOnce(Channel) -> F) -> lapin::Result<T>
+where
+    F: Future<Output = lapin::Result<T>>,
+{
+    let connection = Connection::connect(url, ConnectionProperties::default()).await?;
+    let result = work(connection.create_channel().await?).await;
+    // After a refusal the channel is closed but not the connection; what counts is the result.
+    let _ = connection.close(200, "done".into()).await;
+    result
 }

@@ -24,6 +24,14 @@ finish() {
 }
 trap finish TERM INT HUP
 
+# Kills the node, as the kernel does when memory is short, and starts it again on what it has left.
+again() {
+    kill -KILL "$(cat "$dir/data/pid")" 2>/dev/null
+    wait "$node" 2>/dev/null
+    "$server" >> "$dir/log/console.log" 2>&1 < /dev/null & node=$!
+}
+trap again USR1
+
 epmd -address 127.0.0.1 -port "$ERL_EPMD_PORT" > "$dir/log/epmd.log" 2>&1 < /dev/null & epmd=$!
 "$server" > "$dir/log/console.log" 2>&1 < /dev/null & node=$!
 

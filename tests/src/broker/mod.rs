@@ -3,7 +3,7 @@
 //! One node serves a whole `cargo test`: the first test binary that needs it starts it, and a guardian ends it, by
 //! pid, when cargo has ended, however that came. A test binary that was started without cargo has a node of its own.
 
-mod amqp;
+pub(crate) mod amqp;
 mod install;
 mod node;
 mod vhost;
@@ -105,6 +105,29 @@ impl Broker {
         assert!(
             crate::wait::eventually(std::time::Duration::from_secs(30), || amqp::answers(&url)),
             "the node takes no connections after its start, see {}",
+            self.node().log_dir().display()
+        );
+    }
+
+    /// Kills the node of a private broker and has it started again on what it has left; returns before it is back.
+    ///
+    /// # Panics
+    /// The broker is no private one.
+    pub fn kill_and_restart(&self) {
+        let guardian = self.guardian.as_ref().expect("only a private node may be killed");
+        let dead = node::ask_guardian_to_restart(guardian, &self.url("%2f"));
+        assert!(dead, "the node was killed, and still answers; see {}", self.node().log_dir().display());
+    }
+
+    /// Waits until the node takes connections.
+    ///
+    /// # Panics
+    /// It takes none in time.
+    pub fn wait_until_up(&self) {
+        let url = self.url("%2f");
+        assert!(
+            crate::wait::eventually(std::time::Duration::from_secs(90), || amqp::answers(&url)),
+            "the node takes no connections, see {}",
             self.node().log_dir().display()
         );
     }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 
 use super::{amqp, install};
@@ -183,12 +184,22 @@ impl Node {
     }
 }
 
+/// Asks a guardian to kill its node and to start it again; answers whether it is dead.
+pub fn ask_guardian_to_restart(guardian: &Child, url: &str) -> bool {
+    signal(guardian, Signal::USR1);
+    eventually(CONNECT_MAX, || !amqp::answers(url))
+}
+
+fn signal(guardian: &Child, signal: Signal) {
+    if let Some(pid) = i32::try_from(guardian.id()).ok().and_then(Pid::from_raw) {
+        // It may have ended by itself; it has not been waited for, so the pid is still its own.
+        let _ = kill_process(pid, signal);
+    }
+}
+
 /// Asks a guardian to end its node, and waits until it has.
 pub fn end_guardian(guardian: &mut Child) {
-    if let Some(pid) = i32::try_from(guardian.id()).ok().and_then(rustix::process::Pid::from_raw) {
-        // It may have ended by itself; it has not been waited for, so the pid is still its own.
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-    }
+    signal(guardian, Signal::TERM);
     let _ = guardian.wait();
 }
 

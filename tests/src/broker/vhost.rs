@@ -4,8 +4,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use lapin::options::{
-    BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions,
-    ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
+    BasicAckOptions, BasicGetOptions, BasicNackOptions, BasicPublishOptions, ConfirmSelectOptions,
+    ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
 };
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Confirmation, ExchangeKind};
@@ -108,6 +108,14 @@ impl<'a> Vhost<'a> {
         self.remember(Made::Queue(queue.to_owned()));
     }
 
+    /// Binds a queue to an exchange.
+    pub fn bind(&self, queue: &str, exchange: &str, key: &str) {
+        self.on_channel("bind a queue", async |channel| {
+            let (bind, none) = (QueueBindOptions::default(), FieldTable::default());
+            channel.queue_bind(queue.into(), exchange.into(), key.into(), bind, none).await
+        });
+    }
+
     /// Publishes bodies, persistent, one after another, and returns when the broker has confirmed them all.
     pub fn publish<B: AsRef<[u8]>>(&self, exchange: &str, routing_key: &str, bodies: impl IntoIterator<Item = B>) {
         self.publish_as(exchange, routing_key, &BasicProperties::default().with_delivery_mode(2), bodies);
@@ -184,19 +192,16 @@ impl<'a> Vhost<'a> {
 
     /// Takes everything off the queue that is ready.
     pub fn drain(&self, queue: &str) -> Vec<Message> {
-        self.on_channel("drain a queue", async |channel| {
-            let mut messages = Vec::new();
-            while let Some(got) = channel.basic_get(queue.into(), BasicGetOptions::default()).await? {
-                let delivery = got.delivery;
-                delivery.acker.ack(BasicAckOptions::default()).await?;
-                messages.push(Message {
-                    exchange: delivery.exchange.to_string(),
-                    routing_key: delivery.routing_key.to_string(),
-                    redelivered: delivery.redelivered,
-                    properties: delivery.properties,
-                    body: delivery.data,
-                });
-            }
+        self.on_channel("drain a queue", async |channel| get_all(&channel, queue, true).await)
+    }
+
+    /// Looks at everything on the queue that is ready, and leaves it there.
+    pub fn peek(&self, queue: &str) -> Vec<Message> {
+        self.on_channel("look at a queue", async |channel| {
+            let messages = get_all(&channel, queue, false).await?;
+            // At once, and not some time after the connection has ended: somebody may look again.
+            let all = BasicNackOptions { multiple: true, requeue: true };
+            channel.basic_nack(0, all).await?;
             Ok(messages)
         })
     }
@@ -228,6 +233,24 @@ impl<'a> Vhost<'a> {
     fn remember(&self, made: Made) {
         self.made.lock().expect("no test panics while it holds this").push(made);
     }
+}
+
+async fn get_all(channel: &Channel, queue: &str, and_ack: bool) -> lapin::Result<Vec<Message>> {
+    let mut messages = Vec::new();
+    while let Some(got) = channel.basic_get(queue.into(), BasicGetOptions::default()).await? {
+        let delivery = got.delivery;
+        if and_ack {
+            delivery.acker.ack(BasicAckOptions::default()).await?;
+        }
+        messages.push(Message {
+            exchange: delivery.exchange.to_string(),
+            routing_key: delivery.routing_key.to_string(),
+            redelivered: delivery.redelivered,
+            properties: delivery.properties,
+            body: delivery.data,
+        });
+    }
+    Ok(messages)
 }
 
 impl Drop for Vhost<'_> {

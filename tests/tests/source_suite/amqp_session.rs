@@ -1,9 +1,12 @@
 //! Sessions with a broker that come, go, pause, and get stuck.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ckan_worker::delivery::Delivery;
 use ckan_worker::source::Source;
 use futures_util::FutureExt as _;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use worker_tests::{Broker, eventually};
 
@@ -131,33 +134,26 @@ fn while_the_broker_is_short_of_memory_letters_wait_acknowledgements_flow_and_no
         let mut consumer = lab.open(10);
         let mut taken = consumer.take(3).await;
         let letters = consumer.source.letters();
-        // The broker blocks whoever publishes; who has not yet published it does not tell.
-        broker.ctl(&["set_vm_memory_high_watermark", "0"]);
-        let [first, second] = [&taken[0], &taken[1]].map(|delivery| waiting(delivery, Duration::from_millis(100)));
-        let keep = async {
-            tokio::join!(letters.keep(&first), async {
-                while letters.blocked().is_none() {
-                    tokio::task::yield_now().await;
-                }
-                letters.keep(&second).await
-            })
+        let mut keeping = JoinSet::new();
+        let mut keep = |delivery: &Delivery| {
+            let (letters, letter) = (Arc::clone(&letters), waiting(delivery, Duration::from_millis(100)));
+            keeping.spawn(async move { letters.keep(&letter).await });
         };
-        tokio::pin!(keep);
-        let blocked = timeout(SOON, async {
-            tokio::select! {
-                kept = &mut keep => panic!("it cannot be kept now: {kept:?}"),
-                () = async { while letters.blocked().is_none() { tokio::task::yield_now().await } } => {}
-            }
-        });
-        blocked.await.expect("the broker says that it takes nothing");
-        assert!(letters.blocked().unwrap().contains("memory"), "{:?}", letters.blocked());
+        broker.ctl(&["set_vm_memory_high_watermark", "0"]);
+        // Only who publishes is told.
+        assert_eq!(letters.blocked(), None);
+        keep(&taken[0]);
+        assert!(eventually(SOON, || letters.blocked().is_some_and(|why| why.contains("memory"))));
+        keep(&taken[1]);
         // Those that are done are acknowledged all the same.
         consumer.settle([taken.remove(2)]);
         let acked = || lab.vhost().unacked(&lab.settings.name) == 2;
         assert!(eventually(SOON, acked), "{} are not acknowledged", lab.vhost().unacked(&lab.settings.name));
+        assert!(keeping.try_join_next().is_none(), "none can be kept now");
         broker.ctl(&["set_vm_memory_high_watermark", "0.4"]);
-        let kept = timeout(SOON, &mut keep).await.expect("they are kept as soon as the broker takes them");
-        assert!(kept.0.is_ok() && kept.1.is_ok(), "{kept:?}");
+        while let Some(kept) = timeout(SOON, keeping.join_next()).await.expect("the broker takes them again") {
+            kept.unwrap().unwrap();
+        }
         assert_eq!(letters.blocked(), None);
         consumer.settle(taken);
         let again = consumer.take(2).await;

@@ -11,8 +11,9 @@ use secrecy::ExposeSecret as _;
 use crate::seed::Fault;
 use crate::source::{AmqpAddress, SourceError};
 
-/// A connection that has been silent for twice this long is lost.
-const HEARTBEAT_SECONDS: u16 = 10;
+/// How often both sides show that they are there. The library looks every half of it whether twice of it have passed in
+/// silence: after 20 seconds at the latest a line that says nothing is given up.
+const HEARTBEAT_SECONDS: u16 = 8;
 
 /// How long a broker that has taken a connection may take to set up what we need on it.
 const SET_UP_MAX: Duration = Duration::from_secs(30);

@@ -15,6 +15,7 @@ use super::grave_headers;
 use super::plan::Place;
 use super::properties::Properties;
 use super::status::ready;
+use super::topology::depth;
 use crate::seed;
 use crate::source::graveyard::{DeadLetter, Graveyard};
 use crate::source::{AmqpAddress, Settings, SourceError};
@@ -24,6 +25,9 @@ const CONFIRM_MAX: Duration = Duration::from_secs(30);
 
 /// How long what somebody has just given back may take to be there again.
 const GIVEN_BACK_MAX: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether it is.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// How often a letter may have been handed out before it is put back anew. From 4.0 on the broker throws away what it
 /// has handed out more than 20 times, if the queue does not say otherwise: somebody who looks at dead letters every day
@@ -42,6 +46,8 @@ pub struct AmqpGraveyard {
     count: u64,
     /// How many are still to be got.
     left: u64,
+    /// How many were got and are not acknowledged.
+    in_hand: u64,
 }
 
 /// A connection to publish on, made when it is needed.
@@ -66,16 +72,34 @@ impl AmqpGraveyard {
         let channel = connection.create_channel().await.map_err(|error| failure(&address, &error))?;
         let way_back = WayBack { addresses: addresses.to_vec(), line: None };
         let queue = settings.name.clone();
-        Ok(Some(Self { address, queue, connection, channel, way_back, count, left: count }))
+        Ok(Some(Self { address, queue, connection, channel, way_back, count, left: count, in_hand: 0 }))
     }
 
     fn failure(&self, error: &Error) -> SourceError {
         failure(&self.address, error)
     }
 
-    async fn acknowledge(&self, tag: u64) -> Result<(), SourceError> {
+    async fn acknowledge(&mut self, tag: u64) -> Result<(), SourceError> {
         let alone = BasicAckOptions { multiple: false };
-        self.channel.basic_ack(tag, alone).await.map_err(|error| self.failure(&error))
+        self.channel.basic_ack(tag, alone).await.map_err(|error| self.failure(&error))?;
+        self.in_hand -= 1;
+        Ok(())
+    }
+
+    /// Gives back what is in hand, and waits a moment until it is there again: whoever counts next, maybe we, is to
+    /// count it.
+    async fn give_back(&self) -> Result<(), Error> {
+        // Tag 0 is all that is not acknowledged.
+        let all = BasicNackOptions { multiple: true, requeue: true };
+        self.channel.basic_nack(0, all).await?;
+        let since = Instant::now();
+        while depth(&self.channel, &Place::Dead.queue(&self.queue)).await? < self.in_hand {
+            if since.elapsed() > GIVEN_BACK_MAX {
+                break;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        Ok(())
     }
 
     /// Puts a letter back behind the others, so that it is no longer counted how often it was handed out.
@@ -103,10 +127,11 @@ impl Graveyard for AmqpGraveyard {
                 if since.get_or_insert_with(Instant::now).elapsed() > GIVEN_BACK_MAX {
                     return Ok(None);
                 }
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                tokio::time::sleep(LOOK_EVERY).await;
                 continue;
             };
             self.left -= 1;
+            self.in_hand += 1;
             let message = got.delivery;
             let (tag, body) = (message.delivery_tag, message.data);
             let properties = Properties::of(message.exchange, message.routing_key, message.properties);
@@ -152,9 +177,7 @@ impl Graveyard for AmqpGraveyard {
 
     async fn close(self: Box<Self>) {
         let close = async {
-            // Tag 0 is all that is not acknowledged.
-            let all = BasicNackOptions { multiple: true, requeue: true };
-            self.channel.basic_nack(0, all).await?;
+            self.give_back().await?;
             self.channel.close(200, "done".into()).await?;
             self.connection.close(200, "done".into()).await?;
             if let Some((connection, _)) = self.way_back.line {

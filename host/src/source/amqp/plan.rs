@@ -16,6 +16,9 @@ use crate::source::topology::{Kind, Part};
 /// running; this is only the net below it, for when the journal is lost.
 const DELIVERY_LIMIT: i64 = 1000;
 
+/// How often a dead letter may be looked at and left: never too often.
+const LOOKED_AT_MAX: i64 = 1_000_000_000;
+
 /// Where a letter goes: a queue of ours beside the main one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
@@ -42,26 +45,28 @@ impl Place {
         }
     }
 
-    /// The arguments to declare it with, best first: an older broker refuses what it does not know.
-    pub fn arguments(self, queue: &str) -> Vec<FieldTable> {
+    /// The arguments to declare it with.
+    pub fn arguments(self, queue: &str) -> FieldTable {
         match self {
-            Self::Dead => {
-                // From 4.0 on the broker counts deliveries unless it is told not to, and throws away what was looked at
-                // twenty times. Before that it does not count, and does not take -1.
-                let unlimited = arguments([("x-queue-type", text("quorum")), ("x-delivery-limit", number(-1))]);
-                vec![unlimited, arguments([("x-queue-type", text("quorum"))])]
-            }
-            Self::Rung(rung) => {
-                let ms = i64::try_from(rung.as_millis()).unwrap_or(i64::MAX);
-                vec![arguments([
-                    ("x-queue-type", text("quorum")),
-                    ("x-message-ttl", number(ms)),
-                    ("x-dead-letter-exchange", text("")),
-                    ("x-dead-letter-routing-key", text(queue)),
-                    ("x-dead-letter-strategy", text("at-least-once")),
-                    ("x-overflow", text("reject-publish")),
-                ])]
-            }
+            // From 4.0 on the broker throws away what came back twenty times, unless it is told another number. Not -1,
+            // which means "never" there: 3.10 takes it, and throws away what comes back once.
+            Self::Dead => arguments([("x-queue-type", text("quorum")), ("x-delivery-limit", number(LOOKED_AT_MAX))]),
+            Self::Rung(rung) => arguments([
+                ("x-queue-type", text("quorum")),
+                ("x-message-ttl", number(i64::try_from(rung.as_millis()).unwrap_or(i64::MAX))),
+                ("x-dead-letter-exchange", text("")),
+                ("x-dead-letter-routing-key", text(queue)),
+                ("x-dead-letter-strategy", text("at-least-once")),
+                ("x-overflow", text("reject-publish")),
+            ]),
+        }
+    }
+
+    /// The arguments that an earlier version declared it with, which will do.
+    fn earlier_arguments(self) -> Option<FieldTable> {
+        match self {
+            Self::Dead => Some(arguments([("x-queue-type", text("quorum"))])),
+            Self::Rung(_) => None,
         }
     }
 }
@@ -83,8 +88,8 @@ pub fn main_arguments(queue: &str) -> FieldTable {
     ])
 }
 
-/// All that the worker uses at the broker, in the order in which it is made; queues with the arguments to declare them
-/// with, best first.
+/// All that the worker uses at the broker, in the order in which it is made; queues with the arguments that will do, the
+/// ones to declare them with first.
 pub fn parts(settings: &Settings) -> Vec<(Part, Vec<FieldTable>)> {
     let queue = settings.name.as_str();
     let rungs = settings.ladder.rungs().iter().map(|&rung| {
@@ -136,11 +141,11 @@ fn letters(place: Place, queue: &str, why: String) -> (Part, Vec<FieldTable>) {
     let part = Part {
         kind: Kind::Queue,
         name: place.queue(queue),
-        arguments: arguments.first().map(described).unwrap_or_default(),
+        arguments: described(&arguments),
         why,
         made: "when a letter needs it".to_owned(),
     };
-    (part, arguments)
+    (part, std::iter::once(arguments).chain(place.earlier_arguments()).collect())
 }
 
 fn made(settings: &Settings, when: &str) -> String {

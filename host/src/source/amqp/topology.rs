@@ -79,18 +79,7 @@ pub async fn ensure_place(connection: &Connection, queue: &str, place: Place) ->
     if queue_exists(connection, &name).await? {
         return Ok(());
     }
-    let mut refused = None;
-    for arguments in place.arguments(queue) {
-        match declare_on_its_own(connection, &name, arguments).await {
-            Ok(()) => return Ok(()),
-            Err(error) if is_kind(&error, AMQPSoftError::PRECONDITIONFAILED) => refused = Some(error),
-            Err(error) => return Err(failure(&format!("queue {name:?}"), &error)),
-        }
-    }
-    Err(refused.map_or_else(
-        || SourceError::Unusable(format!("queue {name:?} is of no known kind")),
-        |error| failure(&format!("queue {name:?}"), &error),
-    ))
+    declare(connection, &name, place.arguments(queue)).await
 }
 
 /// How many messages wait in a queue.

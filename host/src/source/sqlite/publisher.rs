@@ -8,6 +8,7 @@ use tokio::sync::mpsc as async_mpsc;
 
 use super::keeper::{Order, ask, start};
 use crate::delivery::Letter;
+use crate::seed;
 use crate::source::{Letters, Message, Publisher, Settings, SourceError};
 
 /// The way into a queue in an SQLite file.
@@ -43,7 +44,9 @@ impl Publisher for SqlitePublisher {
 #[async_trait]
 impl Letters for SqlitePublisher {
     async fn keep(&self, letter: &Letter) -> Result<(), SourceError> {
-        ask(&self.orders, |answer| Order::Keep(Box::new(letter.clone()), answer)).await
+        ask(&self.orders, |answer| Order::Keep(Box::new(letter.clone()), answer)).await?;
+        seed::point("letter-confirmed");
+        Ok(())
     }
 
     fn blocked(&self) -> Option<String> {

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ckan_worker_plugin::prelude::*;
@@ -91,7 +91,21 @@ fn act_of(notification: Notification<'_>) -> String {
     act.unwrap_or("done").to_owned()
 }
 
-fn act(act: &str, notification: Notification<'_>, host: &Host<'_>) -> Result<Outcome> {
+/// Does one act after another, `;` between them, up to the first that does not end well.
+fn act(acts: &str, notification: Notification<'_>, host: &Host<'_>) -> Result<Outcome> {
+    let mut rest = Some(acts);
+    while let Some(acts) = rest {
+        let (act, others) = acts.split_once(';').map_or((acts, None), |(act, others)| (act, Some(others)));
+        rest = others;
+        let outcome = do_one(act.trim(), others.unwrap_or("done"), notification, host)?;
+        if let Outcome::Skipped(_) = outcome {
+            return Ok(outcome);
+        }
+    }
+    Ok(Outcome::done())
+}
+
+fn do_one(act: &str, rest: &str, notification: Notification<'_>, host: &Host<'_>) -> Result<Outcome> {
     let (verb, what) = act.split_once(':').unwrap_or((act, ""));
     match verb {
         "done" => {}
@@ -103,14 +117,22 @@ fn act(act: &str, notification: Notification<'_>, host: &Host<'_>) -> Result<Out
             return Err(Error::retryable("told to come back later").retry_after(delay));
         }
         "permanent" => return Err(Error::permanent("told to fail for good")),
+        "permanent_without" if Path::new(what).exists() => {}
+        "permanent_without" => return Err(Error::permanent("told to fail for good as long as a file is missing")),
+        "error_bytes" => return Err(Error::permanent("e".repeat(number(what)?))),
         "panic" => panic!("told to panic"),
         "hang" => hang(),
         "hang_until_cancelled" => host.sleep(Duration::MAX)?,
         "sleep_ms" => std::thread::sleep(Duration::from_millis(number(what)?)),
+        "gate" => gate(Path::new(what), host)?,
         "abort" => std::process::abort(),
         "exit" => std::process::exit(if what.is_empty() { 3 } else { number(what)? }),
+        "segfault" => segfault(),
+        "overflow" => drop(overflow(0)),
+        "exhaust" => drop(std::hint::black_box(Vec::<u8>::with_capacity(1 << 60))),
         "log" => host.info(if what.is_empty() { "told to log" } else { what }),
         "ckan" => drop(host.ckan().action::<Value>(what, parameters(notification))?),
+        "witness" => drop(host.ckan().action::<Value>("witness", testimony(rest, notification)?)?),
         "fetch" => {
             let fetched = host.fetch(what, FETCH_BYTES_MAX)?;
             host.info(&format!("fetched {} bytes, sha256 {}", fetched.bytes, fetched.sha256));
@@ -118,6 +140,41 @@ fn act(act: &str, notification: Notification<'_>, host: &Host<'_>) -> Result<Out
         _ => return Err(Error::permanent(format!("the actor knows no act {act:?}"))),
     }
     Ok(Outcome::done())
+}
+
+/// Waits until somebody makes that file.
+fn gate(file: &Path, host: &Host<'_>) -> Result<()> {
+    while !file.exists() {
+        host.sleep(Duration::from_millis(20))?;
+    }
+    Ok(())
+}
+
+/// What the witness is told: who works on what, for which time, and how that is going to end.
+fn testimony(rest: &str, notification: Notification<'_>) -> Result<Value> {
+    let attempt = notification.attempt();
+    let fails = |act: &str| match act.trim().split_once(':') {
+        Some(("fail_times", times)) => number::<u32>(times).map_or(true, |times| attempt <= times),
+        Some(("sleep_ms" | "gate" | "log", _)) => false,
+        Some(_) => true,
+        None => act.trim() != "done",
+    };
+    let ending = if rest.split(';').any(fails) { "failed" } else { "done" };
+    Ok(json!({"id": notification.entity_id()?, "worker": NAME, "attempt": attempt, "ending": ending}))
+}
+
+/// Writes to where nothing is.
+fn segfault() {
+    let nowhere = std::ptr::without_provenance_mut::<u8>(1);
+    // SAFETY: there is none, on purpose: this is what a broken plugin does to the process.
+    unsafe { nowhere.write_volatile(0) }
+}
+
+/// Calls itself until the stack is full.
+#[expect(unconditional_recursion, reason = "that is its purpose")]
+fn overflow(depth: u64) -> u64 {
+    let frame = std::hint::black_box([depth; 512]);
+    overflow(depth + 1) + frame[0]
 }
 
 /// Fails the first `times` attempts.

@@ -1,5 +1,5 @@
 //! The actor once more, under another name, for tests with two workers.
-#![allow(unsafe_code, reason = "the symbols that `export_worker!` exports")]
+#![allow(unsafe_code, reason = "the symbols that `export_worker!` exports, and what a broken plugin does")]
 
 #[path = "../../actor/src/actor.rs"]
 mod actor;
