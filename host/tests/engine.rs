@@ -261,3 +261,17 @@ fn a_worker_that_does_not_end_is_left_behind() {
     workshop.publish([notification("1", "done")]);
     assert_eq!(until_empty(workshop.app().linked_in::<Clinging>("clinging")).unwrap().settled, 1);
 }
+
+#[test]
+fn a_copy_that_was_sent_to_wait_twice_is_worked_on_once_and_one_for_another_worker_is_another() {
+    let workshop = Workshop::new(&[("concurrency", "4")]);
+    workshop.send_to_wait(&notification("p1", "sleep_20ms"), &["first", "second", "first", "second", "first"]);
+    // The delay itself has to pass; all five are then found at once.
+    std::thread::sleep(std::time::Duration::from_millis(60));
+    let summary = until_empty(workshop.app().linked_in::<Script>("first").linked_in::<Script>("second")).unwrap();
+    assert_eq!((summary.settled, summary.released), (5, 0));
+    let done = workshop.runs().into_iter().filter(|run| run.outcome == "done");
+    let mut done: Vec<_> = done.map(|run| run.worker).collect();
+    done.sort();
+    assert_eq!(done, ["first", "second"], "{:?}", workshop.ended());
+}

@@ -92,7 +92,8 @@ impl Dispatcher {
 
     /// Hands to the journal what has come together since it got the last batch.
     pub(super) fn write_down(&mut self) {
-        while !self.journal.is_writing() && !(self.unwritten.is_empty() && self.journal.is_handed_over()) {
+        let has_something = |this: &Self| !this.unwritten.is_empty() || !this.journal.is_handed_over();
+        while !self.journal.is_writing() && has_something(self) {
             self.writing = std::mem::take(&mut self.unwritten);
             if self.journal.is_handed_over() {
                 self.settle_written();

@@ -82,7 +82,7 @@ pub struct Journal {
     is_writing: bool,
     thread: Option<JoinHandle<()>>,
     /// Held, so that no other process writes the same files.
-    _place: Place,
+    place: Place,
 }
 
 /// What is written in one transaction.
@@ -137,7 +137,7 @@ impl Journal {
             told,
             is_writing: false,
             thread,
-            _place: place,
+            place,
         })
     }
 
@@ -216,7 +216,7 @@ impl Journal {
     /// Lets go of the files after writing what is left. Whatever still runs was not interrupted by a crash.
     pub fn close(self) {
         self.running.forgive();
-        let Self { batches, thread, .. } = self;
+        let Self { batches, thread, place, .. } = self;
         drop(batches);
         let Some(thread) = thread else { return };
         let since = Instant::now();
@@ -226,6 +226,8 @@ impl Journal {
         if thread.is_finished() {
             let _ = thread.join();
         }
+        // Only now may another process have it.
+        drop(place);
     }
 }
 
@@ -277,10 +279,10 @@ mod tests {
 
     /// As the end of the process: nothing is told or tidied up.
     fn crash(journal: Journal) {
-        let Journal { _place, running, .. } = journal;
+        let Journal { place, running, .. } = journal;
         std::mem::forget(running);
         // Only the lock goes with the process.
-        drop(_place);
+        drop(place);
     }
 
     #[test]

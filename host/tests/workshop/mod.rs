@@ -1,9 +1,10 @@
 //! A worker that does what its payload says, a queue for it, and somebody who watches.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use ckan_worker::app::AppError;
+use ckan_worker::delivery::{DeliveryId, Fate, Letter};
 use ckan_worker::dispatch::Summary;
 use ckan_worker::observe::{LogLine, Observer, RunEnded};
 use ckan_worker::source::{self, Message, sqlite};
@@ -182,6 +183,31 @@ impl Workshop {
         for confirmed in self.runtime.block_on(join_all(published)) {
             confirmed.unwrap();
         }
+    }
+
+    /// Sends copies of one notification to wait, one for each of these workers.
+    pub fn send_to_wait(&self, body: &str, workers: &[&str]) {
+        let _entered = self.runtime.enter();
+        let source = source::open(&self.config.queue, 1).unwrap();
+        let letters = source.letters();
+        self.runtime.block_on(async {
+            for worker in workers {
+                let letter = Letter {
+                    delivery: DeliveryId::Named("one".into()),
+                    worker: Some((*worker).into()),
+                    fate: Fate::Retry(Duration::from_millis(50)),
+                    error: "503".to_owned(),
+                    attempts: 1,
+                    hops: 1,
+                    first_seen: SystemTime::now(),
+                    held_since: None,
+                    body: body.to_owned().into(),
+                    origin: None,
+                };
+                letters.keep(&letter).await.unwrap();
+            }
+            source.close().await;
+        });
     }
 
     pub fn app(&self) -> App {

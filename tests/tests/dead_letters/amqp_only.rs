@@ -123,3 +123,13 @@ fn a_letter_keeps_what_was_published_with_it_when_it_is_put_back() {
     assert_eq!((replay.properties.priority(), replay.properties.delivery_mode()), (&Some(3), &Some(2)));
     assert_eq!(replay.body, package("p1").as_bytes());
 }
+
+#[test]
+fn what_is_given_back_to_a_queue_of_dead_letters_of_our_own_making_is_not_thrown_away() {
+    let Some(bench) = Bench::amqp() else { return };
+    bench.bury([("m-1", "actor", DeadReason::Permanent)]);
+    // A broker that takes a limit for what it is not would do so at the first look.
+    for look in 0..3 {
+        assert_eq!(bench.listed(&[]), ["m-1 actor"], "look {look}");
+    }
+}

@@ -4,45 +4,36 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use lapin::BasicProperties;
-use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::types::{AMQPValue, FieldTable};
 use sha2::{Digest as _, Sha256};
 
-use super::letter::lasting;
-use super::properties::PREFIX;
+use super::letter::{is_stripped, lasting};
+use super::properties::{PREFIX, Properties, whole_number};
 use crate::source::graveyard::{DeadLetter, Grave};
-
-/// Headers of the broker's that would be wrong on a copy; a name that ends with `-` is the beginning of several.
-const OF_THE_BROKER: [&str; 7] =
-    ["x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count", "CC", "BCC"];
 
 /// Headers of ours that a fresh start does not have.
 const OF_THE_DEATH: [&str; 5] = ["reason", "error", "died", "held-since", "attempt"];
 
-/// All that the properties of a dead letter say of it.
-pub fn read(properties: &BasicProperties, body: Bytes, tag: u64) -> DeadLetter {
-    let headers = Headers(properties.headers().as_ref());
+/// All that is known of a dead letter by what came with it.
+pub fn read(properties: &Properties, body: Bytes, tag: u64) -> DeadLetter {
+    let ours = |name: &str| properties.text(name).map(str::to_owned);
     // What the broker set aside by itself carries the broker's words alone.
-    let death = headers.first_death();
-    let of_death = |name| death.as_ref().and_then(|death| Headers(Some(death)).text(name));
-    let id = headers.ours("id").and_then(text).map(str::to_owned);
-    let id = id.or_else(|| properties.message_id().as_ref().map(ToString::to_string));
-    let died = headers.ours("died").or_else(|| Headers(death.as_ref()).get("time"));
+    let death = latest_death(&properties.basic);
+    let theirs = |name: &str| death?.inner().get(name);
+    let died = properties.header("died").or_else(|| theirs("time"));
     DeadLetter {
-        id: id.filter(|id| !id.is_empty()).unwrap_or_else(|| fingerprint(&body)),
-        worker: headers.ours("only").and_then(text).map(str::to_owned),
-        reason: headers.ours("reason").and_then(text).or(of_death("reason")).unwrap_or("unknown").to_owned(),
-        error: headers.ours("error").and_then(text).unwrap_or_default().to_owned(),
-        attempts: headers.count("attempt"),
-        hops: headers.count("hops"),
-        first_seen: headers.ours("first-seen").and_then(time),
+        id: properties.message_id().filter(|id| !id.is_empty()).map_or_else(|| fingerprint(&body), str::to_owned),
+        worker: ours("only"),
+        reason: ours("reason").or_else(|| theirs("reason").and_then(text)).unwrap_or_else(|| "unknown".to_owned()),
+        error: ours("error").unwrap_or_default(),
+        attempts: properties.count("attempt"),
+        hops: properties.count("hops"),
+        first_seen: properties.header("first-seen").and_then(time),
         died: died.and_then(time),
-        replayed: headers.count("replayed"),
-        routing_key: headers.ours("origin-routing-key").and_then(text).map(str::to_owned).or_else(|| {
-            let death = death.as_ref()?;
-            match Headers(Some(death)).get("routing-keys")? {
-                AMQPValue::FieldArray(keys) => text(keys.as_slice().first()?).map(str::to_owned),
-                _ => None,
-            }
+        replayed: properties.count("replayed"),
+        routing_key: ours("origin-routing-key").or_else(|| match theirs("routing-keys")? {
+            AMQPValue::FieldArray(keys) => text(keys.as_slice().first()?),
+            _ => None,
         }),
         body,
         grave: Grave { tag, origin: None },
@@ -56,18 +47,18 @@ fn fingerprint(body: &[u8]) -> String {
 
 /// The properties of a replay: a fresh start for the same worker, under the same name. Its hops go on: of two copies
 /// the later is known.
-pub fn replayed(dead: &BasicProperties) -> BasicProperties {
+pub fn replayed(dead: &Properties) -> BasicProperties {
     let of_the_death = |name: &str| name.strip_prefix(PREFIX).is_some_and(|name| OF_THE_DEATH.contains(&name));
-    let mut headers = kept(dead, |name| !of_the_death(name));
-    let replayed = Headers(dead.headers().as_ref()).count("replayed").saturating_add(1);
+    let mut headers = kept(&dead.basic, |name| !of_the_death(name));
+    let replayed = dead.count("replayed").saturating_add(1);
     headers.insert(format!("{PREFIX}replayed").into(), AMQPValue::LongUInt(replayed));
     headers.insert(format!("{PREFIX}attempt").into(), AMQPValue::LongUInt(0));
-    lasting(dead).with_headers(headers).with_delivery_mode(2)
+    lasting(&dead.basic).with_headers(headers).with_delivery_mode(2)
 }
 
 /// The properties of the same dead letter put back anew. What the broker alone said of it we say now.
-pub fn renewed(dead: &BasicProperties) -> BasicProperties {
-    let mut headers = kept(dead, |_| true);
+pub fn renewed(dead: &Properties) -> BasicProperties {
+    let mut headers = kept(&dead.basic, |_| true);
     let letter = read(dead, Bytes::new(), 0);
     let mut add = |name: &str, value: AMQPValue| {
         let name = format!("{PREFIX}{name}");
@@ -82,100 +73,67 @@ pub fn renewed(dead: &BasicProperties) -> BasicProperties {
     if let Some(routing_key) = letter.routing_key {
         add("origin-routing-key", AMQPValue::LongString(routing_key.into()));
     }
-    lasting(dead).with_headers(headers).with_delivery_mode(2)
+    lasting(&dead.basic).with_headers(headers).with_delivery_mode(2)
 }
 
 /// How often the broker has handed it out before.
-pub fn deliveries(dead: &BasicProperties) -> u64 {
-    let count = Headers(dead.headers().as_ref()).get("x-delivery-count").and_then(number);
-    count.unwrap_or_default()
+pub fn deliveries(dead: &Properties) -> i64 {
+    let count = dead.basic.headers().as_ref().and_then(|headers| headers.inner().get("x-delivery-count"));
+    count.and_then(whole_number).unwrap_or_default()
 }
 
 /// The headers of a letter that a copy may have, as far as they are wanted.
 fn kept(dead: &BasicProperties, is_wanted: impl Fn(&str) -> bool) -> FieldTable {
     let mut headers = FieldTable::default();
     for (key, value) in dead.headers().iter().flat_map(FieldTable::inner) {
-        if is_wanted(key.as_str()) && !is_of_the_broker(key.as_str()) {
+        if is_wanted(key.as_str()) && !is_stripped(key.as_str()) {
             headers.insert(key.clone(), value.clone());
         }
     }
     headers
 }
 
-fn is_of_the_broker(name: &str) -> bool {
-    let is = |known: &str| if known.ends_with('-') { name.starts_with(known) } else { name == known };
-    OF_THE_BROKER.iter().any(|known| is(known))
-}
-
-/// Headers, if there are any.
-struct Headers<'a>(Option<&'a FieldTable>);
-
-impl<'a> Headers<'a> {
-    fn get(&self, name: &str) -> Option<&'a AMQPValue> {
-        self.0?.inner().get(name)
-    }
-
-    fn ours(&self, name: &str) -> Option<&'a AMQPValue> {
-        self.get(&format!("{PREFIX}{name}"))
-    }
-
-    fn text(&self, name: &str) -> Option<&'a str> {
-        text(self.get(name)?)
-    }
-
-    /// A number of ours; 0 without one.
-    fn count(&self, name: &str) -> u32 {
-        self.ours(name).and_then(number).and_then(|number| u32::try_from(number).ok()).unwrap_or_default()
-    }
-
-    /// What the broker says of the latest death by its own hand.
-    fn first_death(&self) -> Option<FieldTable> {
-        match self.get("x-death")? {
-            AMQPValue::FieldArray(deaths) => match deaths.as_slice().first()? {
-                AMQPValue::FieldTable(death) => Some(death.clone()),
-                _ => None,
-            },
+/// What the broker says of the latest death by its own hand.
+fn latest_death(dead: &BasicProperties) -> Option<&FieldTable> {
+    match dead.headers().as_ref()?.inner().get("x-death")? {
+        AMQPValue::FieldArray(deaths) => match deaths.as_slice().first()? {
+            AMQPValue::FieldTable(death) => Some(death),
             _ => None,
-        }
-    }
-}
-
-fn text(value: &AMQPValue) -> Option<&str> {
-    match value {
-        AMQPValue::LongString(text) => std::str::from_utf8(text.as_bytes()).ok(),
-        AMQPValue::ShortString(text) => Some(ShortString::as_str(text)),
+        },
         _ => None,
     }
 }
 
-fn number(value: &AMQPValue) -> Option<u64> {
+fn text(value: &AMQPValue) -> Option<String> {
     match value {
-        AMQPValue::ShortShortInt(number) => u64::try_from(*number).ok(),
-        AMQPValue::ShortShortUInt(number) => Some(u64::from(*number)),
-        AMQPValue::ShortInt(number) => u64::try_from(*number).ok(),
-        AMQPValue::ShortUInt(number) => Some(u64::from(*number)),
-        AMQPValue::LongInt(number) => u64::try_from(*number).ok(),
-        AMQPValue::LongUInt(number) => Some(u64::from(*number)),
-        AMQPValue::LongLongInt(number) => u64::try_from(*number).ok(),
-        AMQPValue::Timestamp(number) => Some(*number),
+        AMQPValue::LongString(text) => std::str::from_utf8(text.as_bytes()).ok().map(str::to_owned),
+        AMQPValue::ShortString(text) => Some(text.to_string()),
         _ => None,
     }
 }
 
 fn time(value: &AMQPValue) -> Option<SystemTime> {
-    UNIX_EPOCH.checked_add(Duration::from_secs(number(value)?))
+    let seconds = match value {
+        AMQPValue::Timestamp(seconds) => *seconds,
+        other => u64::try_from(whole_number(other)?).ok()?,
+    };
+    UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn properties(headers: impl IntoIterator<Item = (&'static str, AMQPValue)>) -> BasicProperties {
+    fn properties(headers: impl IntoIterator<Item = (&'static str, AMQPValue)>) -> Properties {
         let mut table = FieldTable::default();
         for (name, value) in headers {
             table.insert(name.into(), value);
         }
-        BasicProperties::default().with_headers(table)
+        on_its_queue(BasicProperties::default().with_headers(table))
+    }
+
+    fn on_its_queue(properties: BasicProperties) -> Properties {
+        Properties::of("".into(), "queue.dead".into(), properties)
     }
 
     fn long(text: &str) -> AMQPValue {
@@ -184,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_replay_is_a_fresh_start_with_the_same_name_and_hops() {
-        let dead = properties([
+        let mut dead = properties([
             ("x-ckan-worker-id", long("m-1")),
             ("x-ckan-worker-only", long("archive")),
             ("x-ckan-worker-reason", long("permanent")),
@@ -197,11 +155,11 @@ mod tests {
             ("x-first-death-queue", long("q")),
             ("x-delivery-count", AMQPValue::LongLongInt(3)),
             ("own", long("kept")),
-        ])
-        .with_expiration("1".into())
-        .with_user_id("somebody".into());
+        ]);
+        dead.basic = dead.basic.with_expiration("1".into()).with_user_id("somebody".into());
         let replay = replayed(&dead);
-        let letter = read(&replay, Bytes::new(), 1);
+        let again = on_its_queue(replay.clone());
+        let letter = read(&again, Bytes::new(), 1);
         assert_eq!((letter.id.as_str(), letter.worker.as_deref()), ("m-1", Some("archive")));
         assert_eq!((letter.attempts, letter.hops, letter.replayed), (0, 10, 1));
         assert!(replay.expiration().is_none() && replay.user_id().is_none());
@@ -210,7 +168,7 @@ mod tests {
         names.sort();
         let ours = ["attempt", "first-seen", "hops", "id", "only", "replayed"].map(|name| format!("{PREFIX}{name}"));
         assert_eq!(names, [vec!["own".to_owned()], ours.to_vec()].concat());
-        assert_eq!(read(&replayed(&replay), Bytes::new(), 1).replayed, 2);
+        assert_eq!(read(&on_its_queue(replayed(&again)), Bytes::new(), 1).replayed, 2);
     }
 
     #[test]
@@ -226,8 +184,8 @@ mod tests {
             (properties([death.clone(), count.clone()]), "delivery_limit"),
             (properties([death, count, of_ours]), "permanent"),
         ] {
-            assert_eq!((deliveries(&dead), deliveries(&renewed(&dead))), (17, 0));
-            for letter in [read(&dead, Bytes::new(), 1), read(&renewed(&dead), Bytes::new(), 1)] {
+            assert_eq!((deliveries(&dead), deliveries(&on_its_queue(renewed(&dead)))), (17, 0));
+            for letter in [read(&dead, Bytes::new(), 1), read(&on_its_queue(renewed(&dead)), Bytes::new(), 1)] {
                 assert_eq!((letter.reason.as_str(), letter.routing_key.as_deref()), (reason, Some("Package")));
                 assert_eq!(letter.died, Some(UNIX_EPOCH + Duration::from_secs(77)));
             }

@@ -3,7 +3,6 @@
 //! Letters are got one by one and stay unacknowledged until they are replayed or removed; the rest is given back at the
 //! end, or by the broker if we die. A replay is confirmed before its letter is acknowledged.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -13,7 +12,10 @@ use lapin::{BasicProperties, Channel, Confirmation, Connection, Error};
 
 use super::connection::{CLOSE_MAX, connect, failure};
 use super::grave_headers;
-use super::status::{dead_queue, ready};
+use super::plan::Place;
+use super::properties::Properties;
+use super::status::ready;
+use super::topology::depth;
 use crate::seed;
 use crate::source::graveyard::{DeadLetter, Graveyard};
 use crate::source::{AmqpAddress, Settings, SourceError};
@@ -24,10 +26,13 @@ const CONFIRM_MAX: Duration = Duration::from_secs(30);
 /// How long what somebody has just given back may take to be there again.
 const GIVEN_BACK_MAX: Duration = Duration::from_secs(2);
 
+/// How often it is looked whether it is.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
 /// How often a letter may have been handed out before it is put back anew. From 4.0 on the broker throws away what it
 /// has handed out more than 20 times, if the queue does not say otherwise: somebody who looks at dead letters every day
 /// would lose them.
-const HANDED_OUT_MAX: u64 = 10;
+const HANDED_OUT_MAX: i64 = 10;
 
 /// The dead letters of a queue at a RabbitMQ.
 pub struct AmqpGraveyard {
@@ -41,6 +46,8 @@ pub struct AmqpGraveyard {
     count: u64,
     /// How many are still to be got.
     left: u64,
+    /// How many were got and are not acknowledged.
+    in_hand: u64,
 }
 
 /// A connection to publish on, made when it is needed.
@@ -57,7 +64,7 @@ impl AmqpGraveyard {
     pub async fn open(addresses: &[AmqpAddress], settings: &Settings) -> Result<Option<Self>, SourceError> {
         let address = settings.address.to_string();
         let connection = connect(addresses, "dead letters").await?;
-        let count = ready(&connection, settings, &dead_queue(&settings.name)).await?;
+        let count = ready(&connection, settings, &Place::Dead.queue(&settings.name)).await?;
         let Some(count) = count else {
             let _ = connection.close(200, "done".into()).await;
             return Ok(None);
@@ -65,22 +72,40 @@ impl AmqpGraveyard {
         let channel = connection.create_channel().await.map_err(|error| failure(&address, &error))?;
         let way_back = WayBack { addresses: addresses.to_vec(), line: None };
         let queue = settings.name.clone();
-        Ok(Some(Self { address, queue, connection, channel, way_back, count, left: count }))
+        Ok(Some(Self { address, queue, connection, channel, way_back, count, left: count, in_hand: 0 }))
     }
 
     fn failure(&self, error: &Error) -> SourceError {
         failure(&self.address, error)
     }
 
-    async fn acknowledge(&self, tag: u64) -> Result<(), SourceError> {
+    async fn acknowledge(&mut self, tag: u64) -> Result<(), SourceError> {
         let alone = BasicAckOptions { multiple: false };
-        self.channel.basic_ack(tag, alone).await.map_err(|error| self.failure(&error))
+        self.channel.basic_ack(tag, alone).await.map_err(|error| self.failure(&error))?;
+        self.in_hand -= 1;
+        Ok(())
+    }
+
+    /// Gives back what is in hand, and waits a moment until it is there again: whoever counts next, maybe we, is to
+    /// count it.
+    async fn give_back(&self) -> Result<(), Error> {
+        // Tag 0 is all that is not acknowledged.
+        let all = BasicNackOptions { multiple: true, requeue: true };
+        self.channel.basic_nack(0, all).await?;
+        let since = Instant::now();
+        while depth(&self.channel, &Place::Dead.queue(&self.queue)).await? < self.in_hand {
+            if since.elapsed() > GIVEN_BACK_MAX {
+                break;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        Ok(())
     }
 
     /// Puts a letter back behind the others, so that it is no longer counted how often it was handed out.
-    async fn put_back_anew(&mut self, tag: u64, dead: &BasicProperties, body: &[u8]) -> Result<(), SourceError> {
+    async fn put_back_anew(&mut self, tag: u64, dead: &Properties, body: &[u8]) -> Result<(), SourceError> {
         let channel = self.way_back.channel(&self.address).await?;
-        put(&channel, &self.address, &dead_queue(&self.queue), body, grave_headers::renewed(dead)).await?;
+        put(&channel, &self.address, &Place::Dead.queue(&self.queue), body, grave_headers::renewed(dead)).await?;
         self.acknowledge(tag).await?;
         self.left += 1;
         Ok(())
@@ -96,23 +121,26 @@ impl Graveyard for AmqpGraveyard {
     async fn next(&mut self) -> Result<Option<DeadLetter>, SourceError> {
         let mut since = None;
         while self.left > 0 {
-            let dead = dead_queue(&self.queue);
+            let dead = Place::Dead.queue(&self.queue);
             let got = self.channel.basic_get(dead.as_str().into(), BasicGetOptions::default()).await;
             let Some(got) = got.map_err(|error| self.failure(&error))? else {
                 if since.get_or_insert_with(Instant::now).elapsed() > GIVEN_BACK_MAX {
                     return Ok(None);
                 }
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                tokio::time::sleep(LOOK_EVERY).await;
                 continue;
             };
             self.left -= 1;
-            let (tag, properties, body) = (got.delivery.delivery_tag, got.delivery.properties, got.delivery.data);
+            self.in_hand += 1;
+            let message = got.delivery;
+            let (tag, body) = (message.delivery_tag, message.data);
+            let properties = Properties::of(message.exchange, message.routing_key, message.properties);
             if grave_headers::deliveries(&properties) >= HANDED_OUT_MAX {
                 self.put_back_anew(tag, &properties, &body).await?;
                 continue;
             }
             let mut letter = grave_headers::read(&properties, body.into(), tag);
-            letter.grave.origin = Some(Arc::new(properties));
+            letter.grave.origin = Some(properties.into_origin());
             return Ok(Some(letter));
         }
         Ok(None)
@@ -121,9 +149,8 @@ impl Graveyard for AmqpGraveyard {
     async fn replay(&mut self, letters: Vec<DeadLetter>, done: &mut u64) -> Result<(), SourceError> {
         let channel = self.way_back.channel(&self.address).await?;
         let publish = letters.iter().map(|letter| {
-            let origin = letter.grave.origin.as_ref();
-            let properties = origin.and_then(|origin| origin.downcast_ref::<BasicProperties>());
-            let properties = grave_headers::replayed(properties.unwrap_or(&BasicProperties::default()));
+            let properties = letter.grave.origin.as_ref().and_then(|origin| origin.downcast_ref::<Properties>());
+            let properties = properties.map(grave_headers::replayed).unwrap_or_default();
             put(&channel, &self.address, &self.queue, &letter.body, properties)
         });
         let mut failed = None;
@@ -150,9 +177,7 @@ impl Graveyard for AmqpGraveyard {
 
     async fn close(self: Box<Self>) {
         let close = async {
-            // Tag 0 is all that is not acknowledged.
-            let all = BasicNackOptions { multiple: true, requeue: true };
-            self.channel.basic_nack(0, all).await?;
+            self.give_back().await?;
             self.channel.close(200, "done".into()).await?;
             self.connection.close(200, "done".into()).await?;
             if let Some((connection, _)) = self.way_back.line {

@@ -30,7 +30,7 @@ pub fn letter_properties(letter: &Letter, original: Option<&Properties>, queue: 
     add("id", name(&letter.delivery.to_string()));
     if let Fate::Dead(reason) = letter.fate {
         add("reason", text(reason.as_str()));
-        add("died", AMQPValue::Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()));
+        add("died", timestamp(SystemTime::now()));
     }
     add("error", text(truncated(&letter.error, ERROR_BYTES_MAX)));
     add("attempt", AMQPValue::LongUInt(letter.attempts));
@@ -80,7 +80,8 @@ fn add_foreign(headers: &mut FieldTable, original: &Properties) {
     }
 }
 
-fn is_stripped(name: &str) -> bool {
+/// Whether a header is one of the broker's that a copy must not have.
+pub(super) fn is_stripped(name: &str) -> bool {
     STRIPPED.iter().any(|stripped| if stripped.ends_with('-') { name.starts_with(stripped) } else { name == *stripped })
 }
 

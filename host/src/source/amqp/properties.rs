@@ -76,14 +76,14 @@ impl Properties {
         UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).map(|time| time.min(now))
     }
 
-    fn header(&self, name: &str) -> Option<&AMQPValue> {
+    pub(super) fn header(&self, name: &str) -> Option<&AMQPValue> {
         let headers = self.basic.headers().as_ref()?;
         headers.inner().iter().find(|(key, _)| key.as_str().strip_prefix(PREFIX) == Some(name)).map(|(_, value)| value)
     }
 }
 
 /// A whole number, of whatever width: other programs that move messages write another one than we do.
-fn whole_number(value: &AMQPValue) -> Option<i64> {
+pub(super) fn whole_number(value: &AMQPValue) -> Option<i64> {
     Some(match value {
         AMQPValue::ShortShortInt(number) => i64::from(*number),
         AMQPValue::ShortShortUInt(number) => i64::from(*number),

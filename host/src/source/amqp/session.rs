@@ -1,20 +1,21 @@
 //! One session with the broker: consume, hand over, acknowledge, until it is lost.
 
+mod consume;
+mod settle;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lapin::message::Delivery as Message;
-use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
-use lapin::types::FieldTable;
 use lapin::{Channel, Connection, Consumer, Error, ErrorKind};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::MissedTickBehavior;
 
 use super::Command;
-use super::connection::{CLOSE_MAX, connect, failure, set_up};
+use super::connection::{CLOSE_MAX, answered, connect, failure, set_up};
 use super::hatch::Hatch;
-use super::inbox::{End, Inbox};
+use super::inbox::{End, Inbox, next};
 use super::properties::Properties;
 use super::supervisor::{Course, Order};
 use super::topology::{self, Queue};
@@ -31,9 +32,6 @@ const STRAGGLE: Duration = Duration::from_millis(100);
 
 /// How often the session looks after itself.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-
-/// How long the broker may take to answer a question. Heartbeats do not show that one is missing.
-const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 /// One session with the broker.
 pub struct Session {
@@ -286,47 +284,6 @@ impl Session {
         Ok(None)
     }
 
-    /// Begins to consume, if that is wanted and does not happen. What an earlier consumer delivered does not count for
-    /// the next one, so there must be room beside it.
-    async fn consume_if_wanted(&mut self, course: &Course) -> Result<(), Error> {
-        let (held, wanted) = (self.window.held(), course.gauge.count());
-        if self.is_stopped || course.is_paused || self.inbox.is_some() || held > usize::from(wanted) {
-            return Ok(());
-        }
-        let room = usize::from(self.prefetch_max).saturating_sub(held);
-        let prefetch = wanted.min(u16::try_from(room).unwrap_or(u16::MAX));
-        if prefetch == 0 {
-            return Ok(());
-        }
-        self.consumers += 1;
-        self.prefetch = prefetch;
-        let (tag, options, table) = (self.consumer_tag(), BasicConsumeOptions::default(), FieldTable::default());
-        let consumer = answered(async {
-            // Before consuming: lapin would take whatever the broker sends.
-            self.channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
-            self.channel.basic_consume(self.queue.as_str().into(), tag.as_str().into(), options, table).await
-        });
-        self.inbox = Some(Inbox::new(consumer.await?));
-        Ok(())
-    }
-
-    /// Ends consuming, for now, and hands over what has arrived.
-    async fn consume_no_more(&mut self, hatch: &Hatch, course: &mut Course) -> Result<(), Error> {
-        if self.inbox.is_none() {
-            return Ok(());
-        }
-        let cancelled = self.channel.basic_cancel(self.consumer_tag().as_str().into(), BasicCancelOptions::default());
-        answered(cancelled).await?;
-        self.hand_over_arrived(hatch, course).await?;
-        self.inbox = None;
-        Ok(())
-    }
-
-    /// Our name for the consumer.
-    fn consumer_tag(&self) -> String {
-        format!("ckan-worker-{}", self.consumers)
-    }
-
     /// How many messages wait, are on their way to us, or are handed out.
     async fn depth(&mut self, hatch: &Hatch, course: &mut Course) -> Result<u64, Error> {
         let mut waiting = answered(topology::depth(&self.channel, &self.queue)).await?;
@@ -345,36 +302,6 @@ impl Session {
         Ok(())
     }
 
-    async fn release(&mut self, receipts: Vec<Receipt>) -> Result<(), Error> {
-        for receipt in receipts.into_iter().filter(|receipt| receipt.session == self.number) {
-            self.window.told(receipt.tag);
-            self.give_back(receipt.tag).await?;
-        }
-        self.acknowledge().await
-    }
-
-    async fn give_back(&self, tag: u64) -> Result<(), Error> {
-        self.channel.basic_nack(tag, BasicNackOptions { requeue: true, multiple: false }).await
-    }
-
-    async fn acknowledge(&mut self) -> Result<(), Error> {
-        if let Some(tag) = self.window.take_prefix() {
-            self.channel.basic_ack(tag, BasicAckOptions { multiple: true }).await?;
-        }
-        // So many behind a slow one would leave too little room for others.
-        if self.window.stragglers() >= usize::from(self.prefetch / 4).max(1) {
-            self.acknowledge_stragglers().await?;
-        }
-        Ok(())
-    }
-
-    async fn acknowledge_stragglers(&mut self) -> Result<(), Error> {
-        for tag in self.window.take_stragglers() {
-            self.channel.basic_ack(tag, BasicAckOptions { multiple: false }).await?;
-        }
-        Ok(())
-    }
-
     /// Acknowledges what is settled; the broker gives the rest to others.
     async fn close(mut self) {
         let closed = async {
@@ -388,23 +315,4 @@ impl Session {
             Err(_) => tracing::warn!("the broker has not answered to the end of the session within {CLOSE_MAX:?}"),
         }
     }
-}
-
-/// Waits for the next message; for ever while nothing is consumed.
-///
-/// # Cancel safety
-/// Nothing is lost when the future is dropped.
-async fn next(inbox: &mut Option<Inbox<Consumer>>) -> Option<Message> {
-    match inbox {
-        Some(inbox) => inbox.next().await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Waits for the broker's answer, but not for ever.
-async fn answered<T>(question: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    tokio::time::timeout(ANSWER_MAX, question).await.unwrap_or_else(|_| {
-        let late = std::io::Error::new(std::io::ErrorKind::TimedOut, format!("no answer within {ANSWER_MAX:?}"));
-        Err(ErrorKind::IOError(Arc::new(late)).into())
-    })
 }

@@ -1,10 +1,11 @@
 //! How a queue at a RabbitMQ stands.
 
-use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
-use lapin::{Connection, ErrorKind};
+use lapin::Connection;
+use lapin::protocol::AMQPSoftError;
 
 use super::connection::{connect, failure};
-use super::topology::depth;
+use super::plan::Place;
+use super::topology::{depth, is_kind};
 use crate::retry::rung_name;
 use crate::source::{AmqpAddress, QueueStatus, Settings, SourceError};
 
@@ -17,23 +18,17 @@ pub async fn status(addresses: &[AmqpAddress], settings: &Settings) -> Result<Qu
     let queue = settings.name.as_str();
     let mut rungs = Vec::new();
     for rung in settings.ladder.rungs() {
-        let rung = rung_name(*rung);
-        let waiting = ready(&connection, settings, &format!("{queue}.retry.{rung}")).await?;
-        rungs.push((rung, waiting));
+        let waiting = ready(&connection, settings, &Place::Rung(*rung).queue(queue)).await?;
+        rungs.push((rung_name(*rung), waiting));
     }
     let status = QueueStatus {
         ready: ready(&connection, settings, queue).await?,
         in_hand: None,
         rungs,
-        dead: ready(&connection, settings, &dead_queue(queue)).await?,
+        dead: ready(&connection, settings, &Place::Dead.queue(queue)).await?,
     };
     let _ = connection.close(200, "done".into()).await;
     Ok(status)
-}
-
-/// The name of the queue that dead letters are kept in.
-pub(super) fn dead_queue(queue: &str) -> String {
-    format!("{queue}.dead")
 }
 
 /// How many messages are ready in a queue; `None` if there is no such queue.
@@ -50,12 +45,7 @@ pub(super) async fn ready(
             channel.close(200, "done".into()).await.map_err(trouble)?;
             Ok(Some(depth))
         }
-        Err(error)
-            if matches!(error.kind(), ErrorKind::ProtocolError(protocol)
-            if *protocol.kind() == AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND)) =>
-        {
-            Ok(None)
-        }
+        Err(error) if is_kind(&error, AMQPSoftError::NOTFOUND) => Ok(None),
         Err(error) => Err(trouble(error)),
     }
 }
