@@ -170,7 +170,7 @@ async fn serve(client: TcpStream, wires: Wires) {
     }
     let Ok(server) = TcpStream::connect(wires.server).await else { return reset(&client) };
     // From the moment that it counts as open it hears what is ordered.
-    let [mut orders, from_here, from_there] = [(); 3].map(|()| wires.orders.subscribe());
+    let [mut orders, by_client, by_server] = [(); 3].map(|()| wires.orders.subscribe());
     wires.open.fetch_add(1, Ordering::Relaxed);
     for stream in [&client, &server] {
         // Whatever ends this connection, a cut or an end, is seen at once; those who end in good order have said so.
@@ -181,8 +181,8 @@ async fn serve(client: TcpStream, wires: Wires) {
     let (from_server, to_server) = server.into_split();
     let both = async {
         tokio::join!(
-            pump(from_server, to_client, Way::ToClient, &wires, from_there),
-            pump(from_client, to_server, Way::ToServer, &wires, from_here)
+            pump(from_server, to_client, Way::ToClient, &wires, by_server),
+            pump(from_client, to_server, Way::ToServer, &wires, by_client)
         )
     };
     let cut = async { while !matches!(orders.recv().await, Ok(Order::Cut)) {} };

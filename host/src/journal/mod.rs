@@ -127,18 +127,7 @@ impl Journal {
         let (running, thread) = (Arc::new(running), Some(thread));
         running.register();
         let unwritten = Batch::default();
-        Ok(Self {
-            memory,
-            suspects,
-            suspected,
-            running,
-            unwritten,
-            batches,
-            told,
-            is_writing: false,
-            thread,
-            place,
-        })
+        Ok(Self { memory, suspects, suspected, running, unwritten, batches, told, is_writing: false, thread, place })
     }
 
     /// Where each thread notes what it runs.
