@@ -22,6 +22,7 @@ pub fn process(task: &Task, members: &[Member], services: &Services, desk: &Desk
         let turn = task.turn();
         let (position, index) = (turn / members.len(), turn % members.len());
         let Some(job) = task.jobs.get(position) else { return };
+        desk.wait_while_parked();
         if desk.is_held() || (desk.is_stopping() && (index == 0 || *services.give_up.borrow())) {
             return give_back(task, position, desk);
         }
