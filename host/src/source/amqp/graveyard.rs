@@ -150,7 +150,7 @@ impl Graveyard for AmqpGraveyard {
         let channel = self.way_back.channel(&self.address).await?;
         let publish = letters.iter().map(|letter| {
             let properties = letter.grave.origin.as_ref().and_then(|origin| origin.downcast_ref::<Properties>());
-            let properties = properties.map(grave_headers::replayed).unwrap_or_default();
+            let properties = properties.map(|dead| grave_headers::replayed(dead, letter.renamed())).unwrap_or_default();
             put(&channel, &self.address, &self.queue, &letter.body, properties)
         });
         let mut failed = None;
