@@ -87,6 +87,27 @@ impl DeadLetter {
     }
 }
 
+#[cfg(test)]
+impl DeadLetter {
+    /// One that nothing is known of but its number.
+    pub(crate) fn numbered(tag: u64) -> Self {
+        Self {
+            id: tag.to_string(),
+            worker: None,
+            reason: "malformed".to_owned(),
+            error: String::new(),
+            attempts: 0,
+            hops: 0,
+            first_seen: None,
+            died: None,
+            replayed: 0,
+            routing_key: None,
+            body: Bytes::new(),
+            grave: Grave { tag, origin: None },
+        }
+    }
+}
+
 /// A name without what an earlier replay added to it, so that it does not grow with each.
 fn without_suffix(id: &str, len: usize) -> &str {
     let is_suffix = |suffix: &str| {
@@ -113,20 +134,7 @@ mod tests {
     use super::*;
 
     fn letter(id: &str, worker: Option<&str>) -> DeadLetter {
-        DeadLetter {
-            id: id.to_owned(),
-            worker: worker.map(str::to_owned),
-            reason: "malformed".to_owned(),
-            error: String::new(),
-            attempts: 0,
-            hops: 0,
-            first_seen: None,
-            died: None,
-            replayed: 0,
-            routing_key: None,
-            body: Bytes::new(),
-            grave: Grave { tag: 1, origin: None },
-        }
+        DeadLetter { id: id.to_owned(), worker: worker.map(str::to_owned), ..DeadLetter::numbered(1) }
     }
 
     #[test]

@@ -50,6 +50,8 @@ pub fn only_what_is_meant_is_put_back(bench: Bench) {
     let (_, said) = bench.expect(2, &["dead", "retry", "--yes", "x"]);
     assert!(said.contains("several ids begin"), "{said}");
     bench.expect(1, &["dead", "retry", "--yes", "x-4", "z"]);
+    let (_, said) = bench.expect(1, &["dead", "drop", "--yes", "--worker", "qa", "x-2"]);
+    assert!(said.contains("nothing was done about x-2"), "{said}");
     assert_eq!(bench.listed(&[]).len(), 4, "nothing is done when something is not clear");
     bench.expect(0, &["dead", "retry", "--yes", "--reason", "timed_out", "--limit", "2"]);
     let left = bench.listed(&[]);
