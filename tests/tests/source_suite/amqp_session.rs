@@ -52,6 +52,26 @@ fn a_pause_gives_back_what_was_not_taken_and_outlives_a_lost_session() {
     });
 }
 
+#[test]
+fn what_a_lost_session_handed_over_and_nobody_took_is_handed_out_by_the_next_alone() {
+    let Some(lab) = Lab::amqp() else { return };
+    runtime().block_on(async {
+        lab.publish(["1", "2"]).await;
+        let mut consumer = lab.open(10);
+        assert!(unacked_becomes(&lab, |unacked| unacked == 2), "they have been handed over, and nobody has taken them");
+        assert_eq!(eventually_some(&mut consumer.source, 2).await, 2);
+        assert!(lab.vhost().close_all_connections("a test says so") > 0);
+        assert_eq!(eventually_some(&mut consumer.source, 2).await, 2);
+        let taken = consumer.take(2).await;
+        assert_eq!(sorted(&taken), ["1", "2"]);
+        assert!(taken.iter().all(|delivery| delivery.redelivered), "those of the lost session are not ours any more");
+        consumer.settle(taken);
+        consumer.depth_becomes(0).await;
+        assert!(consumer.source.next(10).now_or_never().is_none());
+        consumer.close().await;
+    });
+}
+
 /// Waits until there is a session again that answers this depth.
 async fn eventually_some(source: &mut Box<dyn Source>, expected: u64) -> u64 {
     let end = Instant::now() + SOON;

@@ -13,6 +13,8 @@ pub struct Hatch {
     inside: Mutex<Inside>,
     /// Told when there is something to take.
     filled: Notify,
+    /// Told when it is closed.
+    closed: Notify,
 }
 
 struct Inside {
@@ -36,7 +38,7 @@ impl Hatch {
     /// An open one.
     pub fn new() -> Self {
         let inside = Inside { batches: VecDeque::new(), failure: None, stands: Stands::Open, is_left: false };
-        Self { inside: Mutex::new(inside), filled: Notify::new() }
+        Self { inside: Mutex::new(inside), filled: Notify::new(), closed: Notify::new() }
     }
 
     /// Hands deliveries over; once it is shut or closed they are answered instead, and go back to the broker.
@@ -94,24 +96,41 @@ impl Hatch {
 
     /// From here on nothing is handed over. Answers the rights to what was not taken.
     pub fn close(&self) -> Vec<Receipt> {
-        self.stop_at(Stands::Closed)
+        let not_taken = self.stop_at(Stands::Closed);
+        self.closed.notify_one();
+        not_taken
     }
 
     fn stop_at(&self, stands: Stands) -> Vec<Receipt> {
         let mut inside = self.lock();
         // In one go, so that nothing comes behind it.
-        inside.stands = stands;
+        if inside.stands != Stands::Closed {
+            inside.stands = stands;
+        }
         inside.batches.drain(..).flatten().map(|delivery| delivery.receipt).collect()
     }
 
     /// Lets deliveries through again.
     pub fn open(&self) {
-        self.lock().stands = Stands::Open;
+        let mut inside = self.lock();
+        if inside.stands == Stands::Shut {
+            inside.stands = Stands::Open;
+        }
     }
 
     /// Whether nobody takes anything any more.
     pub fn is_closed(&self) -> bool {
         self.lock().stands == Stands::Closed
+    }
+
+    /// Waits until nobody takes anything any more.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when the future is dropped. For one that waits, no more.
+    pub async fn closed(&self) {
+        while !self.is_closed() {
+            self.closed.notified().await;
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inside> {

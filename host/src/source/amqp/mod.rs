@@ -135,6 +135,8 @@ impl Source for AmqpSource {
     }
 
     async fn close(mut self: Box<Self>) {
+        // What was not taken goes back with the session, if there is one.
+        drop(self.hatch.close());
         let (done, closed) = oneshot::channel();
         self.tell(Command::Close(done));
         let _ = closed.await;
@@ -158,5 +160,17 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let error = runtime.block_on(source.next(1)).unwrap_err();
         assert!(error.to_string().contains("nobody keeps the session"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_source_is_closed_at_once_while_the_broker_does_not_answer() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("amqp://{}", silent.local_addr().unwrap());
+        let config = crate::Config::from_map([("ckan.site_id", "portal"), ("amqp.url", url.as_str())]).unwrap();
+        let crate::source::Address::Amqp(addresses) = &config.queue.address else { panic!("it is a broker") };
+        let source = Box::new(AmqpSource::open(addresses, &config.queue, 1));
+        let _line = silent.accept().await.unwrap();
+        // A try to connect is given up much later.
+        tokio::time::timeout(std::time::Duration::from_secs(3), source.close()).await.unwrap();
     }
 }

@@ -43,7 +43,12 @@ pub async fn supervise(mut order: Order, there: HandingOver, mut commands: Unbou
         if hatch.is_closed() {
             return wait_for_close(&mut commands).await;
         }
-        let wait = match Session::open(&order, &course, number).await {
+        let opened = tokio::select! {
+            opened = Session::open(&order, &course, number) => opened,
+            // A broker that does not answer is not waited for any more.
+            () = hatch.closed() => return wait_for_close(&mut commands).await,
+        };
+        let wait = match opened {
             Ok((session, queue)) => {
                 let begun = Instant::now();
                 order.tell_of(queue, had_session);
