@@ -36,7 +36,10 @@ pub trait Graveyard: Send {
     async fn remove(&mut self, letters: Vec<DeadLetter>, done: &mut u64) -> Result<(), SourceError>;
 
     /// Leaves; when this answers, all that was replayed or removed is gone from here.
-    async fn close(self: Box<Self>);
+    ///
+    /// # Errors
+    /// That is not certain: some of it may still be here.
+    async fn close(self: Box<Self>) -> Result<(), SourceError>;
 }
 
 /// A dead letter, with all that is known of it.

@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep_until};
 
 use super::filter::{Filter, Matches};
-use super::{Trouble, counted, each, facts, graveyard, narrow, print};
+use super::{Trouble, counted, each, facts, graveyard, leave, narrow, print};
 use crate::cli::{ActArgs, Cli, Format, Rate};
 use crate::command::run::is_confirmed;
 use crate::command::say;
@@ -94,7 +94,7 @@ async fn count(config: &Config, filter: &Filter) -> Result<u64, Trouble> {
     if filter.is_all() {
         let Some(graveyard) = graveyard(config).await? else { return Ok(0) };
         let count = graveyard.count().min(filter.limit());
-        graveyard.close().await;
+        leave(graveyard).await;
         return Ok(count);
     }
     let mut count = 0;
@@ -113,8 +113,11 @@ async fn work(config: &Config, filter: &Filter, act: Act, done: &mut u64) -> Res
     let mut matches = Matches::new(graveyard, filter);
     let worked = work_through(&mut matches, act, done).await;
     let missed = matches.missed();
-    matches.graveyard.close().await;
-    worked?;
+    let closed = matches.graveyard.close().await;
+    if let (Err(_), Err(error)) = (&worked, &closed) {
+        say(&format!("error: {error}"));
+    }
+    worked.and(closed)?;
     Ok(missed)
 }
 

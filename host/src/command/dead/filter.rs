@@ -161,7 +161,9 @@ mod tests {
             Ok(())
         }
 
-        async fn close(self: Box<Self>) {}
+        async fn close(self: Box<Self>) -> Result<(), SourceError> {
+            Ok(())
+        }
     }
 
     /// How many of two letters, 1 and 2, are answered, and which ids are missed.

@@ -48,6 +48,8 @@ pub struct AmqpGraveyard {
     left: u64,
     /// How many were got and are not acknowledged.
     in_hand: u64,
+    /// How many were acknowledged. The broker does not answer to that, but only to the end of the channel.
+    acknowledged: u64,
 }
 
 /// A connection to publish on, made when it is needed.
@@ -72,7 +74,17 @@ impl AmqpGraveyard {
         let channel = connection.create_channel().await.map_err(|error| failure(&address, &error))?;
         let way_back = WayBack { addresses: addresses.to_vec(), line: None };
         let queue = settings.name.clone();
-        Ok(Some(Self { address, queue, connection, channel, way_back, count, left: count, in_hand: 0 }))
+        Ok(Some(Self {
+            address,
+            queue,
+            connection,
+            channel,
+            way_back,
+            count,
+            left: count,
+            in_hand: 0,
+            acknowledged: 0,
+        }))
     }
 
     fn failure(&self, error: &Error) -> SourceError {
@@ -83,6 +95,7 @@ impl AmqpGraveyard {
         let alone = BasicAckOptions { multiple: false };
         self.channel.basic_ack(tag, alone).await.map_err(|error| self.failure(&error))?;
         self.in_hand -= 1;
+        self.acknowledged += 1;
         Ok(())
     }
 
@@ -175,7 +188,8 @@ impl Graveyard for AmqpGraveyard {
         Ok(())
     }
 
-    async fn close(self: Box<Self>) {
+    async fn close(self: Box<Self>) -> Result<(), SourceError> {
+        let (address, acknowledged) = (self.address.clone(), self.acknowledged);
         let close = async {
             self.give_back().await?;
             self.channel.close(200, "done".into()).await?;
@@ -185,11 +199,19 @@ impl Graveyard for AmqpGraveyard {
             }
             Ok::<_, Error>(())
         };
-        match tokio::time::timeout(CLOSE_MAX, close).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!("the session with the broker did not end well: {error}"),
-            Err(_) => tracing::warn!("the broker has not answered to the end of the session within {CLOSE_MAX:?}"),
-        }
+        let problem = match tokio::time::timeout(CLOSE_MAX + GIVEN_BACK_MAX, close).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => format!("the session did not end well: {error}"),
+            Err(_) => "no answer to the end of the session".to_owned(),
+        };
+        let problem = match acknowledged {
+            0 => problem,
+            count => format!(
+                "{problem}; of the {count} that were put back or removed some may still be among the dead letters, \
+                 `worker dead list` shows them"
+            ),
+        };
+        Err(SourceError::Unavailable { address, problem })
     }
 }
 

@@ -106,8 +106,9 @@ impl Graveyard for SqliteGraveyard {
         Ok(())
     }
 
-    async fn close(self: Box<Self>) {
+    async fn close(self: Box<Self>) -> Result<(), SourceError> {
         // What was not touched lies where it lay.
+        Ok(())
     }
 }
 
