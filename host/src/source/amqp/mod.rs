@@ -37,9 +37,9 @@ use supervisor::{Order, supervise};
 
 pub use graveyard::AmqpGraveyard;
 pub use publisher::AmqpPublisher;
-pub use status::status;
+pub use status::{look, status};
 pub use survey::{parts, survey};
-pub use topology::{look, purge};
+pub use topology::purge;
 
 /// A queue in a RabbitMQ, consumed by a session that is rebuilt whenever it is lost.
 pub struct AmqpSource {
