@@ -87,8 +87,23 @@ impl AmqpGraveyard {
         }))
     }
 
+    /// What an error means. The broker ends a channel on which something is unacknowledged for longer than its
+    /// `consumer_timeout`, and what is asked next is not told why.
     fn failure(&self, error: &Error) -> SourceError {
-        failure(&self.address, error)
+        let failed = failure(&self.address, error);
+        match failed {
+            SourceError::Unavailable { address, problem }
+                if self.connection.status().connected() && !self.channel.status().connected() =>
+            {
+                let problem = format!(
+                    "{problem}; the broker has ended the channel: maybe this took longer than its consumer_timeout (30 \
+                     minutes if nothing else is set), for what is passed over is held until the end. What was not done \
+                     is back; go on with a higher --rate or a lower --limit"
+                );
+                SourceError::Unavailable { address, problem }
+            }
+            failed => failed,
+        }
     }
 
     async fn acknowledge(&mut self, tag: u64) -> Result<(), SourceError> {
