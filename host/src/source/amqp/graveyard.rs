@@ -48,6 +48,8 @@ pub struct AmqpGraveyard {
     left: u64,
     /// How many were got and are not acknowledged.
     in_hand: u64,
+    /// How many were acknowledged. The broker does not answer to that, but only to the end of the channel.
+    acknowledged: u64,
 }
 
 /// A connection to publish on, made when it is needed.
@@ -72,17 +74,43 @@ impl AmqpGraveyard {
         let channel = connection.create_channel().await.map_err(|error| failure(&address, &error))?;
         let way_back = WayBack { addresses: addresses.to_vec(), line: None };
         let queue = settings.name.clone();
-        Ok(Some(Self { address, queue, connection, channel, way_back, count, left: count, in_hand: 0 }))
+        Ok(Some(Self {
+            address,
+            queue,
+            connection,
+            channel,
+            way_back,
+            count,
+            left: count,
+            in_hand: 0,
+            acknowledged: 0,
+        }))
     }
 
+    /// What an error means. The broker ends a channel on which something is unacknowledged for longer than its
+    /// `consumer_timeout`, and what is asked next is not told why.
     fn failure(&self, error: &Error) -> SourceError {
-        failure(&self.address, error)
+        let failed = failure(&self.address, error);
+        match failed {
+            SourceError::Unavailable { address, problem }
+                if self.connection.status().connected() && !self.channel.status().connected() =>
+            {
+                let problem = format!(
+                    "{problem}; the broker has ended the channel: maybe this took longer than its consumer_timeout (30 \
+                     minutes if nothing else is set), for what is passed over is held until the end. What was not done \
+                     is back; go on with a higher --rate or a lower --limit"
+                );
+                SourceError::Unavailable { address, problem }
+            }
+            failed => failed,
+        }
     }
 
     async fn acknowledge(&mut self, tag: u64) -> Result<(), SourceError> {
         let alone = BasicAckOptions { multiple: false };
         self.channel.basic_ack(tag, alone).await.map_err(|error| self.failure(&error))?;
         self.in_hand -= 1;
+        self.acknowledged += 1;
         Ok(())
     }
 
@@ -150,7 +178,7 @@ impl Graveyard for AmqpGraveyard {
         let channel = self.way_back.channel(&self.address).await?;
         let publish = letters.iter().map(|letter| {
             let properties = letter.grave.origin.as_ref().and_then(|origin| origin.downcast_ref::<Properties>());
-            let properties = properties.map(grave_headers::replayed).unwrap_or_default();
+            let properties = properties.map(|dead| grave_headers::replayed(dead, letter.renamed())).unwrap_or_default();
             put(&channel, &self.address, &self.queue, &letter.body, properties)
         });
         let mut failed = None;
@@ -175,7 +203,8 @@ impl Graveyard for AmqpGraveyard {
         Ok(())
     }
 
-    async fn close(self: Box<Self>) {
+    async fn close(self: Box<Self>) -> Result<(), SourceError> {
+        let (address, acknowledged) = (self.address.clone(), self.acknowledged);
         let close = async {
             self.give_back().await?;
             self.channel.close(200, "done".into()).await?;
@@ -185,11 +214,19 @@ impl Graveyard for AmqpGraveyard {
             }
             Ok::<_, Error>(())
         };
-        match tokio::time::timeout(CLOSE_MAX, close).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!("the session with the broker did not end well: {error}"),
-            Err(_) => tracing::warn!("the broker has not answered to the end of the session within {CLOSE_MAX:?}"),
-        }
+        let problem = match tokio::time::timeout(CLOSE_MAX + GIVEN_BACK_MAX, close).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => format!("the session did not end well: {error}"),
+            Err(_) => "no answer to the end of the session".to_owned(),
+        };
+        let problem = match acknowledged {
+            0 => problem,
+            count => format!(
+                "{problem}; of the {count} that were put back or removed some may still be among the dead letters, \
+                 `worker dead list` shows them"
+            ),
+        };
+        Err(SourceError::Unavailable { address, problem })
     }
 }
 

@@ -176,7 +176,7 @@ impl Session {
 
     /// Hands over what has arrived; what the source does not take, the broker gets back.
     async fn hand_over(&mut self, first: Message, hatch: &Hatch, course: &mut Course) -> Result<(), Error> {
-        let batch = self.take_batch(first, course);
+        let batch = self.take_batch(first, course)?;
         for tag in std::mem::take(&mut self.missed) {
             self.give_back(tag).await?;
         }
@@ -187,27 +187,32 @@ impl Session {
     }
 
     /// Takes what else has arrived along with a first message.
-    fn take_batch(&mut self, first: Message, course: &mut Course) -> Vec<Delivery> {
+    fn take_batch(&mut self, first: Message, course: &mut Course) -> Result<Vec<Delivery>, Error> {
         course.watchdog.received(Instant::now());
-        let mut batch = vec![self.delivery(first, course)];
+        let mut batch = vec![self.delivery(first, course)?];
         while batch.len() < BATCH_MAX
             && let Some(message) = self.inbox.as_mut().and_then(Inbox::arrived)
         {
-            batch.push(self.delivery(message, course));
+            batch.push(self.delivery(message, course)?);
         }
-        batch
+        Ok(batch)
     }
 
-    fn delivery(&mut self, message: Message, course: &mut Course) -> Delivery {
+    /// # Errors
+    /// Its tag cannot have come from a broker in its senses, or not over a line that is.
+    fn delivery(&mut self, message: Message, course: &mut Course) -> Result<Delivery, Error> {
         let tag = message.delivery_tag;
         if tag == 1 && Fault::AutoRecover.is_on() {
             self.window = Window::new();
         }
-        let missed = self.window.open(tag);
+        let missed = self.window.open(tag).ok_or_else(|| {
+            let odd = format!("a delivery came with the tag {tag}, which cannot be: what the broker says got mixed up");
+            ErrorKind::IOError(Arc::new(std::io::Error::new(std::io::ErrorKind::InvalidData, odd)))
+        })?;
         self.missed.extend(missed);
         course.gauge.note(message.data.len());
         let properties = Properties::of(message.exchange, message.routing_key, message.properties);
-        Delivery {
+        Ok(Delivery {
             id: match properties.message_id() {
                 Some(id) => DeliveryId::Named(id.into()),
                 None => DeliveryId::Numbered(self.number, tag),
@@ -217,7 +222,7 @@ impl Session {
             redelivered: message.redelivered,
             receipt: Receipt { session: self.number, tag },
             origin: Some(properties.into_origin()),
-        }
+        })
     }
 
     async fn obey(&mut self, command: Command, hatch: &Hatch, course: &mut Course) -> Result<(), Error> {
