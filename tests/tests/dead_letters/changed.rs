@@ -78,6 +78,18 @@ pub fn what_is_dropped_is_gone_and_the_rest_stays(bench: Bench) {
     assert_eq!((bench.listed(&[]).len(), bench.ready()), (0, 0));
 }
 
+pub fn many_are_dropped_from_among_others(bench: Bench) {
+    let mut graves = many(200);
+    for grave in graves.iter_mut().skip(1).step_by(2) {
+        grave.worker = Some("actor2".to_owned());
+    }
+    bench.bury_as(&graves);
+    let result = bench.json(&["dead", "drop", "--yes", "--worker", "actor"]);
+    assert_eq!(result["dropped"], 100);
+    let left = bench.listed(&[]);
+    assert!(left.len() == 100 && left.iter().all(|letter| letter.ends_with(" actor2")), "{} left", left.len());
+}
+
 pub fn nothing_is_done_without_a_yes(bench: Bench) {
     bench.bury([("m-1", "archive", DeadReason::Permanent), ("m-2", "qa", DeadReason::Permanent)]);
     for act in ["retry", "drop"] {
