@@ -44,7 +44,7 @@ async fn measure(size: usize) {
         let message = || Message { routing_key: "Package".to_owned(), body: body.clone(), id: None };
         join_all(chunk.iter().map(|_| publisher.publish(message()))).await.into_iter().for_each(Result::unwrap);
     }
-    let published = began.elapsed();
+    let took_in = began.elapsed();
     let began = Instant::now();
     let mut source = source::open(&settings, IN_HAND).unwrap();
     let mut taken = 0;
@@ -54,10 +54,11 @@ async fn measure(size: usize) {
         source.settle(batch.into_iter().map(|delivery| delivery.receipt).collect());
     }
     source.close().await;
+    #[expect(clippy::cast_precision_loss, reason = "a figure to look at")]
     let rate = |took: std::time::Duration| count as f64 / took.as_secs_f64();
     #[expect(clippy::cast_precision_loss, reason = "a figure to look at")]
     let ratio = (written() - before) as f64 / (count * size) as f64;
-    println!("{size:>8} {count:>9} {:>12.0} {:>12.0} {ratio:>22.2}", rate(published), rate(began.elapsed()));
+    println!("{size:>8} {count:>9} {:>12.0} {:>12.0} {ratio:>22.2}", rate(took_in), rate(began.elapsed()));
 }
 
 /// How many bytes this process has had written so far.

@@ -45,6 +45,7 @@ on_both! {
         what_is_put_back_runs_again_for_its_worker_alone
         only_what_is_meant_is_put_back
         what_is_dropped_is_gone_and_the_rest_stays
+        many_are_dropped_from_among_others
         nothing_is_done_without_a_yes
         a_replay_that_is_killed_half_way_loses_nothing
         a_replay_takes_its_time_if_it_is_told_to

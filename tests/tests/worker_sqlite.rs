@@ -234,6 +234,28 @@ fn what_cannot_be_a_queue_ends_the_worker_with_the_status_for_a_wrong_configurat
 }
 
 #[test]
+fn where_there_is_no_room_what_was_not_confirmed_is_said_and_nothing_else_is_missing() {
+    let portal = Portal::new();
+    portal.send(&[notification("p0", "done")]);
+    let lines: Vec<String> = (1..400).map(|number| notification(&format!("p{number}"), &"x".repeat(5000))).collect();
+    let mut sender = portal.worker("");
+    fs::write(sender.path("lines"), lines.join("\n")).unwrap();
+    let own = sender.command();
+    let mut command = Command::new("sh");
+    // As on a full disk: a file that has grown so far cannot be written any further.
+    command.args(["-c", "trap '' XFSZ; ulimit -f 1000; exec \"$0\" \"$@\""]).arg(own.get_program());
+    command.args(["-c", "worker.cfg", "send", "lines"]).current_dir(sender.dir()).env("HOME", sender.dir());
+    sender.spawn(command);
+    assert_eq!(sender.wait(SOON).code(), Some(69), "{}", sender.report());
+    let said = sender.stderr();
+    let error = said.lines().find(|line| line.starts_with("error: ")).unwrap_or_default();
+    assert!(error.contains("queue.db") && error.contains("nothing is lost"), "{said}");
+    let confirmed: u64 = error.rsplit_once("; ").unwrap().1.split(' ').next().unwrap().parse().unwrap();
+    assert!(confirmed < 399, "{said}");
+    assert_eq!(portal.left(), confirmed + 1);
+}
+
+#[test]
 fn the_example_settings_run_without_a_broker() {
     let example = workspace().join("worker.cfg.example");
     let mut worker = WorkerProcess::with_config("");

@@ -19,7 +19,8 @@ impl Dispatcher {
 
     /// Starts the next that has to run alone, once nothing else runs.
     pub(super) fn start_alone(&mut self) -> Result<(), DispatchError> {
-        if self.running > 0 || self.is_held() {
+        // What it takes with it must not be known to itself alone: the ends and letters of others come first.
+        if self.running > 0 || self.is_held() || !self.keeping.is_empty() || self.journal.is_writing() {
             return Ok(());
         }
         let Some((lane, job)) = self.alone.pop_front() else { return Ok(()) };

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 
 use tokio::sync::Notify;
 
@@ -61,7 +62,7 @@ impl Hatch {
     /// Nothing is lost when the future is dropped. For one that waits, no more.
     pub async fn take(&self) -> Option<Result<Vec<Delivery>, SourceError>> {
         loop {
-            if let Some(taken) = self.take_now() {
+            if let Poll::Ready(taken) = self.take_now() {
                 return taken;
             }
             // What was handed over since then is remembered.
@@ -69,13 +70,13 @@ impl Hatch {
         }
     }
 
-    fn take_now(&self) -> Option<Option<Result<Vec<Delivery>, SourceError>>> {
+    fn take_now(&self) -> Poll<Option<Result<Vec<Delivery>, SourceError>>> {
         let mut inside = self.lock();
         let taken = inside.batches.pop_front().map(Ok).or_else(|| inside.failure.take().map(Err));
         if taken.is_none() && !inside.is_left {
-            return None;
+            return Poll::Pending;
         }
-        Some(taken)
+        Poll::Ready(taken)
     }
 
     /// Says why there will be no deliveries.
