@@ -32,6 +32,7 @@ fn main() {
     }
 }
 
+#[expect(clippy::cast_precision_loss, reason = "figures to look at")]
 async fn measure(size: usize) {
     let dir = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}", dir.path().join("queue.db").display());
@@ -54,9 +55,7 @@ async fn measure(size: usize) {
         source.settle(batch.into_iter().map(|delivery| delivery.receipt).collect());
     }
     source.close().await;
-    #[expect(clippy::cast_precision_loss, reason = "a figure to look at")]
     let rate = |took: std::time::Duration| count as f64 / took.as_secs_f64();
-    #[expect(clippy::cast_precision_loss, reason = "a figure to look at")]
     let ratio = (written() - before) as f64 / (count * size) as f64;
     println!("{size:>8} {count:>9} {:>12.0} {:>12.0} {ratio:>22.2}", rate(took_in), rate(began.elapsed()));
 }

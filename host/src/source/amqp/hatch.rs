@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
 
 use tokio::sync::Notify;
 
@@ -62,21 +61,16 @@ impl Hatch {
     /// Nothing is lost when the future is dropped. For one that waits, no more.
     pub async fn take(&self) -> Option<Result<Vec<Delivery>, SourceError>> {
         loop {
-            if let Poll::Ready(taken) = self.take_now() {
-                return taken;
+            {
+                let mut inside = self.lock();
+                let taken = inside.batches.pop_front().map(Ok).or_else(|| inside.failure.take().map(Err));
+                if taken.is_some() || inside.is_left {
+                    return taken;
+                }
             }
             // What was handed over since then is remembered.
             self.filled.notified().await;
         }
-    }
-
-    fn take_now(&self) -> Poll<Option<Result<Vec<Delivery>, SourceError>>> {
-        let mut inside = self.lock();
-        let taken = inside.batches.pop_front().map(Ok).or_else(|| inside.failure.take().map(Err));
-        if taken.is_none() && !inside.is_left {
-            return Poll::Pending;
-        }
-        Poll::Ready(taken)
     }
 
     /// Says why there will be no deliveries.
