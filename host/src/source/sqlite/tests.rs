@@ -10,15 +10,23 @@ use super::file::QueueFile;
 use super::graves::SqliteGraveyard;
 use super::leases::Leases;
 use super::statements;
-use crate::Config;
 use crate::delivery::{DeadReason, Delivery, Fate, Letter, Receipt};
-use crate::source::{Graveyard as _, Message, Settings, SourceError};
+use crate::retry::Ladder;
+use crate::source::{Address, Graveyard as _, Message, Settings, SourceError};
 
 const HOUR_MS: i64 = 3_600_000;
 
 fn settings(dir: &Path) -> Settings {
-    let url = format!("sqlite:{}", dir.join("queue.db").display());
-    Config::from_map([("ckan.site_id", "portal"), ("amqp.url", url.as_str())]).unwrap().queue
+    Settings {
+        address: Address::Sqlite(dir.join("queue.db")),
+        name: "portal.workerchain".to_owned(),
+        exchange: "portal".to_owned(),
+        routing_key: "*".to_owned(),
+        prefetch: None,
+        prefetch_bytes: 64 << 20,
+        ladder: Ladder::default(),
+        create: true,
+    }
 }
 
 fn file(dir: &Path) -> QueueFile {
