@@ -12,6 +12,9 @@ use crate::task::{Event, Task};
 /// A thread that told this many events wakes the dispatcher, even if it has more to do.
 const UNTOLD_MAX: u32 = 32;
 
+/// How often a thread that must not start anything looks whether it may again.
+const PARKED: Duration = Duration::from_millis(50);
+
 /// A run longer than this is worth waking somebody for; a shorter one is told together with others.
 const QUICK: Duration = Duration::from_micros(50);
 
@@ -25,6 +28,8 @@ pub struct Board {
     pub stopping: AtomicBool,
     /// Nothing at all is to be started just now.
     pub held: AtomicBool,
+    /// Nothing is to be started just now, and what has not begun waits.
+    pub parked: AtomicBool,
     /// Times are counted from here.
     epoch: Instant,
 }
@@ -37,6 +42,7 @@ impl Board {
             ready: Notify::new(),
             stopping: AtomicBool::new(false),
             held: AtomicBool::new(false),
+            parked: AtomicBool::new(false),
             epoch: Instant::now(),
         }
     }
@@ -113,6 +119,13 @@ impl Desk {
     /// Whether nothing at all is to be started just now.
     pub fn is_held(&self) -> bool {
         self.board.held.load(Ordering::Acquire)
+    }
+
+    /// Waits while nothing is to be started just now.
+    pub fn wait_while_parked(&self) {
+        while self.board.parked.load(Ordering::Acquire) && !self.is_stopping() {
+            std::thread::sleep(PARKED);
+        }
     }
 
     /// Whether nothing new is to be started.

@@ -80,6 +80,11 @@ pub enum DispatchError {
     /// Nothing could be started for long, and somebody waits for the queue to become empty.
     #[error("nothing could be started for {UNANSWERED_MAX:?}: {0}")]
     Held(String),
+    /// The thread that writes the journal has ended.
+    #[error(
+        "the thread that writes the journal has ended by a panic, which is a bug in the host; what is in hand comes back"
+    )]
+    JournalLost,
     /// A thread panicked outside of any worker.
     #[error(
         "a thread that runs workers has ended by a panic, which is a bug in the host; what it had in hand comes back"
@@ -240,11 +245,16 @@ impl Dispatcher {
                 biased;
                 () = told_to_stop(stop) => return Ok(()),
                 () = board.ready.notified() => {}
-                told = self.journal.told() => self.journal_told(told),
+                told = self.journal.told() => self.journal_told(told)?,
                 Some(kept) = self.keeping.join_next_with_id() => self.letter_ended(kept),
                 batch = self.source.next(room), if room > 0 => self.take(batch?)?,
                 () = until(due), if due.is_some() => self.start_gathered()?,
-                _ = look.tick(), if self.has_something_to_look_after() => self.look_after()?,
+                _ = look.tick(), if self.has_something_to_look_after() => {
+                    self.look_after()?;
+                    if self.settings.until_empty {
+                        self.give_up_if_held_long()?;
+                    }
+                }
                 _ = ask.tick(), if self.settings.until_empty && self.in_hand.is_empty() => {
                     self.give_up_if_held_long()?;
                     let is_empty = tokio::select! {

@@ -8,7 +8,7 @@ use ckan_worker_abi as abi;
 use crate::catalog::LoadedWorker;
 use crate::notification::Notification;
 use crate::retry::Outcome;
-use crate::services::ckan::{NOT_AUTHORIZED, UNAVAILABLE};
+use crate::services::ckan::{NOT_AUTHORIZED, NOT_FOUND, UNAVAILABLE};
 use crate::services::ffi::{Call, Services};
 use crate::subscription::Member;
 
@@ -67,7 +67,8 @@ fn outcome(reply: abi::Reply, call: &Call<'_>, services: &Services) -> Outcome {
         abi::Status::CANCELLED if call.is_cancelled() => {
             Outcome::TimedOut("outlived its deadline and gave up when it was told so".to_owned())
         }
-        abi::Status::RETRY if reply.retry_after_ms > 0 => {
+        // Of what CKAN does not know yet it says itself when to look again; that is no plea to be left alone.
+        abi::Status::RETRY if reply.retry_after_ms > 0 && reply.code.as_str() != NOT_FOUND => {
             let after = Some(Duration::from_millis(reply.retry_after_ms));
             Outcome::Held { error: text(reply), after }
         }

@@ -22,7 +22,8 @@ pub fn process(task: &Task, members: &[Member], services: &Services, desk: &Desk
         let turn = task.turn();
         let (position, index) = (turn / members.len(), turn % members.len());
         let Some(job) = task.jobs.get(position) else { return };
-        if desk.is_held() || (index == 0 && desk.is_stopping()) {
+        desk.wait_while_parked();
+        if desk.is_held() || (desk.is_stopping() && (index == 0 || *services.give_up.borrow())) {
             return give_back(task, position, desk);
         }
         let member = &members[index];
@@ -124,8 +125,7 @@ fn run<'a>(job: &Job, member: &'a Member, services: &Services, desk: &Desk, slot
     let started = Instant::now();
     let number = job.attempts() + 1;
     let outcome = if member.gate.lets_through(started) {
-        slot.begin(job.key, job.key.run_hashed(member.key));
-        let outcome = attempt(job, member, number, services, desk);
+        let outcome = attempt(job, member, number, services, desk, slot);
         seed::point("run-ended");
         watch_gate(member, &outcome);
         outcome
@@ -157,7 +157,7 @@ fn watch_gate(member: &Member, outcome: &Outcome) {
     }
 }
 
-fn attempt(job: &Job, member: &Member, number: u32, services: &Services, desk: &Desk) -> Outcome {
+fn attempt(job: &Job, member: &Member, number: u32, services: &Services, desk: &Desk, slot: &mut Slot) -> Outcome {
     // Whoever waits for its turn has not begun: its time runs from here.
     let _one_at_a_time = member.serial.as_ref().map(|serial| serial.lock().unwrap_or_else(PoisonError::into_inner));
     let deadline = Instant::now() + member.deadline;
@@ -169,6 +169,7 @@ fn attempt(job: &Job, member: &Member, number: u32, services: &Services, desk: &
         redelivered: job.redelivered,
         deadline,
     };
+    slot.begin(job.key, job.key.run_hashed(member.key), job.hops());
     desk.begin(deadline);
     let outcome = execute(member, &attempt, services);
     desk.end();
@@ -205,7 +206,11 @@ pub fn letter(job: &Job, ended: &Ended<'_>) -> Letter {
             held_since: Some(job.held_since().unwrap_or_else(SystemTime::now)),
             ..job.letter(worker, Fate::Retry(spread(wait)), error, job.attempts())
         },
-        Disposition::Retry(wait) => job.letter(worker, Fate::Retry(spread(wait)), error, ended.attempts),
+        Disposition::Retry(wait) => Letter {
+            // It was not really tried, and what it waited for has taken too long already.
+            held_since: job.held_since().filter(|_| ended.outcome.is_held()),
+            ..job.letter(worker, Fate::Retry(spread(wait)), error, ended.attempts)
+        },
         Disposition::Dead(reason) => job.letter(worker, Fate::Dead(reason), error, ended.attempts),
         Disposition::Ended | Disposition::Unsettled => unreachable!("nothing is sent on for what ended or comes back"),
     }

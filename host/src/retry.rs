@@ -98,6 +98,11 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Whether the worker could not really try.
+    pub fn is_held(&self) -> bool {
+        matches!(self, Self::Held { .. } | Self::Refused(_))
+    }
+
     /// Why it was skipped, or the error; empty if there is nothing to say.
     pub fn message(&self) -> Cow<'_, str> {
         match self {
@@ -180,7 +185,10 @@ impl RetryPolicy {
             Outcome::Impossible(_) => return Disposition::Dead(DeadReason::Permanent),
             Outcome::Crashed(_) => return Disposition::Dead(DeadReason::Crashed),
             Outcome::Held { after: Some(asked), .. } if attempt.held_for < HELD_MAX => {
-                return Disposition::Hold(Wait::AtLeast(*asked));
+                // Who asks for a moment again and again is left alone for longer; who asks for ever is not waited for.
+                let wait =
+                    (*asked).max(self.ladder.holding(attempt.hops)).min(HELD_MAX.saturating_sub(attempt.held_for));
+                return Disposition::Hold(Wait::AtLeast(wait));
             }
             Outcome::Held { .. } | Outcome::Refused(_) if attempt.held_for < HELD_MAX => {
                 return Disposition::Hold(Wait::About(self.ladder.holding(attempt.hops)));
@@ -246,7 +254,8 @@ mod tests {
     fn who_is_asked_to_wait_waits_without_losing_an_attempt_but_not_for_ever() {
         let asked = Outcome::Held { error: "429".into(), after: Some(Duration::from_secs(90)) };
         let away = Outcome::Held { error: "CKAN is away".into(), after: None };
-        check(&asked, 3, "hold for at least 90s");
+        check(&asked, 1, "hold for at least 90s");
+        check(&asked, 3, "hold for at least 2m");
         check(&away, 1, "hold for about 10s");
         check(&away, 9, "hold for about 10m");
         let held = |number| Attempt { number, hops: 200, held_for: Duration::from_secs(DAY) };

@@ -169,19 +169,20 @@ async fn serve(client: TcpStream, wires: Wires) {
         return;
     }
     let Ok(server) = TcpStream::connect(wires.server).await else { return reset(&client) };
+    // From the moment that it counts as open it hears what is ordered.
+    let [mut orders, by_client, by_server] = [(); 3].map(|()| wires.orders.subscribe());
     wires.open.fetch_add(1, Ordering::Relaxed);
     for stream in [&client, &server] {
         // Whatever ends this connection, a cut or an end, is seen at once; those who end in good order have said so.
         let _ = stream.set_nodelay(true);
         linger_not(stream);
     }
-    let mut orders = wires.orders.subscribe();
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     let both = async {
         tokio::join!(
-            pump(from_server, to_client, Way::ToClient, &wires),
-            pump(from_client, to_server, Way::ToServer, &wires)
+            pump(from_server, to_client, Way::ToClient, &wires, by_server),
+            pump(from_client, to_server, Way::ToServer, &wires, by_client)
         )
     };
     let cut = async { while !matches!(orders.recv().await, Ok(Order::Cut)) {} };
@@ -193,8 +194,14 @@ async fn serve(client: TcpStream, wires: Wires) {
 }
 
 /// Carries one direction until its end.
-async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, way: Way, wires: &Wires) {
-    let (mut line, mut orders) = (wires.line.subscribe(), wires.orders.subscribe());
+async fn pump(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    way: Way,
+    wires: &Wires,
+    mut orders: broadcast::Receiver<Order>,
+) {
+    let mut line = wires.line.subscribe();
     let mut filter = (wires.swallows_cancels && way == Way::ToClient).then(WithoutCancels::default);
     let mut bytes = vec![0; 64 * 1024];
     loop {

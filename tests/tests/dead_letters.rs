@@ -1,6 +1,7 @@
 //! The commands for dead letters and for the queue, as an operator types them: the real binary, on a real broker and on
 //! an SQLite file, with the same questions in the same words.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::needless_pass_by_value, reason = "each question has a bench of its own")]
 
 #[path = "dead_letters/amqp_only.rs"]
 mod amqp_only;

@@ -29,7 +29,8 @@ pub enum DeadCommand {
         /// Which, and how.
         #[command(flatten)]
         act: ActArgs,
-        /// Put back no more than this in a second, as in 5/s
+        /// Put back no more than this in a second, as in 5/s. At a broker all of it has to be done within its
+        /// consumer_timeout (30 minutes if nothing else is set): what is passed over is held until the end
         #[arg(long, value_name = "N/s", value_parser = rate, help_heading = "How")]
         rate: Option<Rate>,
     },

@@ -110,8 +110,15 @@ async fn each(
         Ok(())
     };
     let seen = seen.await;
-    matches.graveyard.close().await;
+    leave(matches.graveyard).await;
     seen
+}
+
+/// Leaves letters that were only looked at: they stay, however that ends.
+async fn leave(graveyard: Box<dyn Graveyard>) {
+    if let Err(error) = graveyard.close().await {
+        tracing::warn!("{error}");
+    }
 }
 
 async fn show(cli: &Cli, config: &Config, id: &str) -> Result<(), Trouble> {
@@ -139,7 +146,7 @@ async fn narrow(config: &Config, filter: &mut Filter, beginnings: &[String]) -> 
         None => Resolved::Unknown(beginnings[0].clone()),
         Some(mut graveyard) => {
             let resolved = resolve(&mut *graveyard, beginnings).await;
-            graveyard.close().await;
+            leave(graveyard).await;
             resolved?
         }
     };

@@ -73,7 +73,7 @@ fn fail(error: &AppError) -> Exit {
         AppError::NoWorkers => Exit::Usage,
         AppError::Refused(_) | AppError::Services(_) | AppError::Journal(JournalError::Later(_)) => Exit::Config,
         AppError::TokenRefused(_) => Exit::Refused,
-        AppError::Dispatch(DispatchError::ThreadLost) => Exit::Internal,
+        AppError::Dispatch(DispatchError::ThreadLost | DispatchError::JournalLost) => Exit::Internal,
         AppError::Source(error) | AppError::Dispatch(DispatchError::Source(error)) => exit_of(error),
         AppError::System { .. }
         | AppError::Journal(JournalError::Unwritable { .. })

@@ -23,7 +23,7 @@ impl Dispatcher {
             return Ok(());
         }
         let Some((lane, job)) = self.alone.pop_front() else { return Ok(()) };
-        tracing::warn!(delivery = %job.delivery, "the process died in this one before; it runs alone now");
+        tracing::warn!(delivery = %job.delivery, "it runs alone: the process died in it before, or in one of its dataset that it waits behind");
         self.alone_in_hand = Some(job.ticket);
         self.running += 1;
         let groups: Vec<(Option<u64>, Vec<Job>)> = self.lanes.enter([(lane, job)]);

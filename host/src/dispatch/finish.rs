@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Dispatcher, LOOK_EVERY, Summary};
 
 /// How long the source may take to go, once all that can be settled has been.
-const CLOSE_MAX: Duration = Duration::from_secs(5);
+const CLOSE_MAX: Duration = Duration::from_millis(1500);
 
 impl Dispatcher {
     /// Stops: lets work in hand end, settles it, and sends source and threads home.
@@ -15,10 +15,11 @@ impl Dispatcher {
         self.drain().await;
         let Self { source, pool, journal, summary, .. } = self;
         // From here on an end is no crash.
-        journal.close();
+        journal.running().forgive();
         if tokio::time::timeout(CLOSE_MAX, source.close()).await.is_err() {
             tracing::warn!("the queue did not let go within {CLOSE_MAX:?}; what is not settled comes back");
         }
+        journal.close();
         // Threads that are still in a run would not come.
         if summary.left_running == 0 {
             pool.close();
@@ -60,6 +61,7 @@ impl Dispatcher {
             task.lane.map(|lane| self.lanes.leave(lane));
         }
         self.running -= tickets.len();
+        self.alone_in_hand.take_if(|alone| tickets.contains(alone));
         tickets.extend(self.alone.drain(..).map(|(_, job)| job.ticket));
         for ticket in tickets {
             self.in_hand[ticket].is_unsettled = true;
@@ -77,7 +79,7 @@ impl Dispatcher {
         while !self.in_hand.is_empty() {
             tokio::select! {
                 () = board.ready.notified() => {}
-                told = self.journal.told() => self.journal_told(told),
+                told = self.journal.told() => { let _ = self.journal_told(told); }
                 Some(kept) = self.keeping.join_next_with_id() => self.letter_ended(kept),
                 _ = look.tick() => { let _ = self.look_after(); }
             }

@@ -9,7 +9,7 @@ use tokio::task::{Id, JoinError};
 
 use super::{DispatchError, Dispatcher, InHand};
 use crate::delivery::{Fate, Letter};
-use crate::journal::{Ended, Told, now};
+use crate::journal::Told;
 use crate::seed;
 use crate::task::Event;
 
@@ -66,8 +66,8 @@ impl Dispatcher {
 
     /// Notes that a run has ended, durably but for the journal.
     fn note_ended(&mut self, ticket: usize, worker: u64) {
-        let InHand { key, hops, .. } = self.in_hand[ticket];
-        self.journal.note(key, Ended { run: key.run_hashed(worker), hops: hops + 1, at: now() });
+        let InHand { key, hops, ref receipt, .. } = self.in_hand[ticket];
+        self.journal.note(key, worker, hops, receipt.session);
     }
 
     /// A delivery whose runs have all ended is settled once that is on file; one that a run of which did not end comes
@@ -92,7 +92,8 @@ impl Dispatcher {
 
     /// Hands to the journal what has come together since it got the last batch.
     pub(super) fn write_down(&mut self) {
-        while !self.journal.is_writing() && !(self.unwritten.is_empty() && self.journal.is_handed_over()) {
+        let has_something = |this: &Self| !this.unwritten.is_empty() || !this.journal.is_handed_over();
+        while !self.journal.is_writing() && has_something(self) {
             self.writing = std::mem::take(&mut self.unwritten);
             if self.journal.is_handed_over() {
                 self.settle_written();
@@ -103,8 +104,12 @@ impl Dispatcher {
     }
 
     /// Hears what the journal says.
-    pub(super) fn journal_told(&mut self, told: Told) {
+    ///
+    /// # Errors
+    /// Nothing will be written any more.
+    pub(super) fn journal_told(&mut self, told: Told) -> Result<(), DispatchError> {
         match told {
+            Told::Lost => return Err(DispatchError::JournalLost),
             Told::Written => {
                 seed::point("journal-written");
                 if self.journal_trouble.take().is_some() {
@@ -120,6 +125,7 @@ impl Dispatcher {
                 self.journal_trouble = Some(trouble);
             }
         }
+        Ok(())
     }
 
     /// Settles what is on file, and ends with it what it superseded.
@@ -136,8 +142,10 @@ impl Dispatcher {
     }
 
     /// Sends a letter on, however often that has to be tried; the delivery is not settled before.
-    pub(super) fn keep(&mut self, ticket: usize, worker: u64, letter: Letter) {
+    pub(super) fn keep(&mut self, ticket: usize, worker: u64, mut letter: Letter) {
         self.in_hand[ticket].letters += 1;
+        // A publisher may send the same message again: its copy is a later one than those of its earlier life.
+        letter.hops = letter.hops.max(self.journal.hops_beyond(self.in_hand[ticket].key.run_hashed(worker)));
         let (letters, mut give_up) = (Arc::clone(&self.letters), self.give_up.subscribe());
         let failing = Arc::clone(&self.failing);
         let task = self.keeping.spawn(async move {

@@ -121,8 +121,11 @@ impl Dispatcher {
             return None;
         }
         let (hops, _) = standing(delivery);
-        let ended: Box<[bool]> =
-            self.members.iter().map(|member| self.journal.has_ended(key, member.key, hops)).collect();
+        let ended: Box<[bool]> = self
+            .members
+            .iter()
+            .map(|member| self.journal.has_ended(key, member.key, hops, delivery.receipt.session))
+            .collect();
         (ended.contains(&true) || self.journal.is_suspect(key)).then_some(ended)
     }
 
@@ -132,7 +135,8 @@ impl Dispatcher {
         for (index, member) in members.iter().enumerate() {
             let crashes = self.journal.crashes(job.key.run_hashed(member.key));
             let is_ended = ended.as_ref().is_some_and(|ended| ended[index]);
-            if crashes < CRASHES_MAX || is_ended {
+            let is_declined = || member.declines(&job.notification, job.only()).is_some();
+            if crashes < CRASHES_MAX || is_ended || is_declined() {
                 continue;
             }
             let outcome = Outcome::Crashed(crashes);
@@ -188,7 +192,7 @@ impl Dispatcher {
             None => (None, 0, taken),
         };
         let (hops, only) = standing(&delivery);
-        let was_sent_on = can_be_known(&delivery) && self.journal.has_ended(key, only, hops);
+        let was_sent_on = can_be_known(&delivery) && self.journal.has_ended(key, only, hops, delivery.receipt.session);
         let receipt = self.receipt(delivery.receipt);
         let ticket = self.in_hand.insert(InHand::new(receipt, key, hops, only));
         if !was_sent_on {

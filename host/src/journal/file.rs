@@ -53,7 +53,8 @@ impl JournalError {
 
 /// The journal's SQLite file, open.
 pub struct JournalFile {
-    connection: Connection,
+    /// `None` after a damaged file was closed and before a new one could be made.
+    connection: Option<Connection>,
     path: PathBuf,
     keep: i64,
     /// The number of the last run.
@@ -69,11 +70,13 @@ impl JournalFile {
         let opened = connect(path).and_then(|connection| Ok((version(&connection)?, last(&connection)?, connection)));
         match opened {
             Ok((later, ..)) if later > VERSION => Err(JournalError::Later(path.to_owned())),
-            Ok((_, last, connection)) => Ok(Self { connection, path: path.to_owned(), keep, last, forgotten: 0 }),
+            Ok((_, last, connection)) => {
+                Ok(Self { connection: Some(connection), path: path.to_owned(), keep, last, forgotten: 0 })
+            }
             Err(error) if is_damaged(&error) => {
                 set_aside(path, &error)?;
                 let connection = connect(path).map_err(|error| trouble(path, &error))?;
-                Ok(Self { connection, path: path.to_owned(), keep, last: 0, forgotten: 0 })
+                Ok(Self { connection: Some(connection), path: path.to_owned(), keep, last: 0, forgotten: 0 })
             }
             Err(error) => Err(trouble(path, &error)),
         }
@@ -82,7 +85,8 @@ impl JournalFile {
     /// Reads the runs that ended last, oldest first.
     pub fn read(&mut self, mut note: impl FnMut(Ended)) -> Result<(), JournalError> {
         let mut read = || -> rusqlite::Result<()> {
-            let mut rows = self.connection.prepare("SELECT runs FROM ended WHERE last > ?1 ORDER BY last")?;
+            let mut rows = connected(&mut self.connection, &self.path)?
+                .prepare("SELECT runs FROM ended WHERE last > ?1 ORDER BY last")?;
             let mut rows = rows.query([self.last.saturating_sub(self.keep)])?;
             while let Some(row) = rows.next()? {
                 let runs: Vec<u8> = row.get(0)?;
@@ -112,16 +116,20 @@ impl JournalFile {
     }
 
     /// The runs in which the process died, and how often.
-    pub fn crashes(&self) -> Result<Vec<(DeliveryKey, RunKey, u32)>, JournalError> {
-        let read = || {
-            let mut rows = self.connection.prepare("SELECT delivery, run, crashes FROM crash")?;
+    pub fn crashes(&mut self) -> Result<Vec<(DeliveryKey, RunKey, u32)>, JournalError> {
+        let mut read = || {
+            let mut rows =
+                connected(&mut self.connection, &self.path)?.prepare("SELECT delivery, run, crashes FROM crash")?;
             let rows = rows.query_map([], |row| {
                 let (delivery, run): (i64, i64) = (row.get(0)?, row.get(1)?);
                 Ok((DeliveryKey(delivery.cast_unsigned()), RunKey(run.cast_unsigned()), row.get(2)?))
             })?;
             rows.collect::<rusqlite::Result<Vec<_>>>()
         };
-        read().map_err(|error| trouble(&self.path, &error))
+        match read() {
+            Err(error) if is_damaged(&error) => self.begin_anew(&error).map(|()| Vec::new()),
+            read => read.map_err(|error| trouble(&self.path, &error)),
+        }
     }
 
     /// Writes what has ended, all of it or nothing.
@@ -141,7 +149,8 @@ impl JournalFile {
         // In steps, so that most transactions only append.
         let forget = last - keep;
         let forget = (forget - self.forgotten > keep / 8).then_some(forget);
-        let change = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let connection = connected(&mut self.connection, &self.path)?;
+        let change = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         {
             if !ended.is_empty() {
                 last += i64::try_from(ended.len()).unwrap_or(i64::MAX);
@@ -163,42 +172,55 @@ impl JournalFile {
         Ok(())
     }
 
-    fn change<T>(&mut self, work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T, JournalError> {
+    fn change(&mut self, work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<()>) -> Result<(), JournalError> {
         let done = (|| {
-            let change = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let done = work(&change)?;
-            change.commit()?;
-            Ok(done)
+            let connection = connected(&mut self.connection, &self.path)?;
+            let change = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            work(&change)?;
+            change.commit()
         })();
-        done.map_err(|error| trouble(&self.path, &error))
+        match done {
+            // What could not be counted is not known any more; better that than no start.
+            Err(error) if is_damaged(&error) => self.begin_anew(&error),
+            done => done.map_err(|error| trouble(&self.path, &error)),
+        }
     }
 
     fn begin_anew(&mut self, error: &rusqlite::Error) -> Result<(), JournalError> {
         // The damaged file must be let go before it is moved.
-        self.connection = Connection::open_in_memory().map_err(|error| trouble(&self.path, &error))?;
-        set_aside(&self.path, error)?;
-        self.connection = connect(&self.path).map_err(|error| trouble(&self.path, &error))?;
+        self.connection = None;
         (self.last, self.forgotten) = (0, 0);
-        Ok(())
+        set_aside(&self.path, error)?;
+        connected(&mut self.connection, &self.path).map(drop).map_err(|error| trouble(&self.path, &error))
     }
 }
 
-/// A run's key, its hops and its time.
-const ENTRY_BYTES: usize = 16;
+/// A run's key, its hops, its time and its session.
+const ENTRY_BYTES: usize = 20;
 
 fn encoded(ended: &Ended) -> [u8; ENTRY_BYTES] {
     let mut entry = [0; ENTRY_BYTES];
     entry[..8].copy_from_slice(&ended.run.0.to_le_bytes());
     entry[8..12].copy_from_slice(&ended.hops.to_le_bytes());
-    entry[12..].copy_from_slice(&ended.at.to_le_bytes());
+    entry[12..16].copy_from_slice(&ended.at.to_le_bytes());
+    entry[16..].copy_from_slice(&ended.session.to_le_bytes());
     entry
 }
 
 fn decoded(entry: &[u8]) -> Option<Ended> {
     let run = RunKey(u64::from_le_bytes(entry.get(..8)?.try_into().ok()?));
     let hops = u32::from_le_bytes(entry.get(8..12)?.try_into().ok()?);
-    let at = u32::from_le_bytes(entry.get(12..)?.try_into().ok()?);
-    Some(Ended { run, hops, at })
+    let at = u32::from_le_bytes(entry.get(12..16)?.try_into().ok()?);
+    let session = u32::from_le_bytes(entry.get(16..)?.try_into().ok()?);
+    Some(Ended { run, hops, at, session })
+}
+
+/// The connection, made anew if there is none.
+fn connected<'a>(connection: &'a mut Option<Connection>, path: &Path) -> rusqlite::Result<&'a mut Connection> {
+    match connection {
+        Some(connection) => Ok(connection),
+        None => Ok(connection.insert(connect(path)?)),
+    }
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {

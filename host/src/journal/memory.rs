@@ -21,6 +21,8 @@ pub struct End {
     pub hops: u32,
     /// When, in seconds since 1970.
     pub at: u32,
+    /// In which session, if its delivery has no name; 0 otherwise.
+    pub session: u32,
 }
 
 impl Memory {
@@ -32,7 +34,7 @@ impl Memory {
     /// Notes the end of a run; of several, the one with the most hops holds.
     pub fn note(&mut self, ended: Ended) {
         let before = self.end(ended.run).map_or(0, |end| end.hops);
-        self.young.insert(ended.run, End { hops: before.max(ended.hops), at: ended.at });
+        self.young.insert(ended.run, End { hops: before.max(ended.hops), at: ended.at, session: ended.session });
         if self.young.len() >= self.half {
             // The half that was not added to for longest is forgotten at once, instead of one run after another.
             std::mem::swap(&mut self.young, &mut self.old);
@@ -40,14 +42,16 @@ impl Memory {
         }
     }
 
+    /// Forgets the ends of deliveries without a name: all that was settled is known to have been, so an equal body is
+    /// another message.
+    pub fn forget_unnamed(&mut self) {
+        self.young.retain(|_, end| end.session == 0);
+        self.old.retain(|_, end| end.session == 0);
+    }
+
     /// How a run ended; `None` if it is not known to have ended.
     pub fn end(&self, run: RunKey) -> Option<End> {
         self.young.get(&run).or_else(|| self.old.get(&run)).copied()
-    }
-
-    /// Whether a run is known to have ended at all.
-    pub fn knows(&self, run: RunKey) -> bool {
-        self.end(run).is_some()
     }
 }
 
@@ -76,7 +80,7 @@ mod tests {
     use super::*;
 
     fn ended(run: u64, hops: u32) -> Ended {
-        Ended { run: RunKey(run), hops, at: 1 }
+        Ended { run: RunKey(run), hops, at: 1, session: 0 }
     }
 
     #[test]
@@ -84,10 +88,10 @@ mod tests {
         let mut memory = Memory::new(100);
         for run in 1..=1000 {
             memory.note(ended(run, 1));
-            assert!((run.saturating_sub(49).max(1)..=run).all(|run| memory.knows(RunKey(run))), "{run}");
+            assert!((run.saturating_sub(49).max(1)..=run).all(|run| memory.end(RunKey(run)).is_some()), "{run}");
             assert!(memory.young.len() + memory.old.len() <= 100);
         }
-        assert!(!memory.knows(RunKey(1)));
+        assert!(memory.end(RunKey(1)).is_none());
     }
 
     #[test]
@@ -95,6 +99,6 @@ mod tests {
         let mut memory = Memory::new(10);
         memory.note(ended(7, 3));
         memory.note(ended(7, 1));
-        assert_eq!(memory.end(RunKey(7)), Some(End { hops: 3, at: 1 }));
+        assert_eq!(memory.end(RunKey(7)), Some(End { hops: 3, at: 1, session: 0 }));
     }
 }

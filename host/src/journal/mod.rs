@@ -27,6 +27,7 @@ pub use running::{Running, Slot, forgive_all};
 use file::JournalFile;
 use memory::Memory;
 use place::Place;
+use running::Left;
 
 /// How long to wait before rows that could not be written are tried again.
 const WRITE_AGAIN: Duration = Duration::from_secs(1);
@@ -36,7 +37,7 @@ const WRITE_AGAIN: Duration = Duration::from_secs(1);
 const UNNAMED_KNOWN_SECONDS: u32 = 120;
 
 /// How long the thread may take to write what is left when the journal is closed.
-const CLOSE_MAX: Duration = Duration::from_secs(5);
+const CLOSE_MAX: Duration = Duration::from_secs(1);
 
 /// Where the journal lies, and how much it remembers.
 #[derive(Debug, Clone)]
@@ -57,6 +58,13 @@ pub struct Ended {
     pub hops: u32,
     /// When, in seconds since 1970.
     pub at: u32,
+    /// In which session, if its delivery has no name of its own; 0 otherwise.
+    pub session: u32,
+}
+
+impl Ended {
+    /// Stands in the file for an orderly stop: whatever was settled before is known to have been.
+    const STOPPED: Self = Self { run: RunKey(u64::MAX), hops: 0, at: 0, session: 0 };
 }
 
 /// What the thread that writes says.
@@ -66,6 +74,8 @@ pub enum Told {
     Written,
     /// It could not be written, for this reason; it is tried again.
     Trouble(String),
+    /// The thread has ended, and nothing will be written any more. Said once.
+    Lost,
 }
 
 /// What was begun and what has ended. One owner, the dispatcher.
@@ -80,9 +90,11 @@ pub struct Journal {
     told: UnboundedReceiver<Told>,
     /// A batch was handed over and is not yet written.
     is_writing: bool,
+    /// The thread that writes has ended.
+    is_lost: bool,
     thread: Option<JoinHandle<()>>,
     /// Held, so that no other process writes the same files.
-    _place: Place,
+    place: Place,
 }
 
 /// What is written in one transaction.
@@ -104,9 +116,13 @@ impl Journal {
         let mut file = JournalFile::open(&place.database(), settings.keep)?;
         let (running, left) = Running::open(&place.running()).map_err(|error| place.error(&error))?;
         let mut memory = Memory::new(settings.keep);
-        file.read(|ended| memory.note(ended))?;
-        let crashed = left.into_iter().filter(|(_, run)| !memory.knows(*run)).collect::<Vec<_>>();
+        file.read(|ended| if ended == Ended::STOPPED { memory.forget_unnamed() } else { memory.note(ended) })?;
+        // A copy that was sent on later is another matter than the end of an earlier one.
+        let had_ended = |left: &Left| memory.end(left.run).is_some_and(|end| left.hops < end.hops);
+        let crashed: Vec<_> =
+            left.into_iter().filter(|left| !had_ended(left)).map(|left| (left.delivery, left.run)).collect();
         file.count_crashes(&crashed)?;
+        running.clear().map_err(|error| place.error(&error))?;
         let (mut suspects, mut suspected) = (HashMap::new(), HashMap::new());
         for (delivery, run, crashes) in file.crashes()? {
             suspects.insert(run, crashes);
@@ -136,8 +152,9 @@ impl Journal {
             batches,
             told,
             is_writing: false,
+            is_lost: false,
             thread,
-            _place: place,
+            place,
         })
     }
 
@@ -146,11 +163,19 @@ impl Journal {
         &self.running
     }
 
-    /// Whether a worker's run on a delivery has ended, when that had been sent on `hops` times before.
-    pub fn has_ended(&self, delivery: DeliveryKey, worker: u64, hops: u32) -> bool {
+    /// Whether a worker's run on a delivery has ended, when that had been sent on `hops` times before and is delivered
+    /// again in `session`.
+    pub fn has_ended(&self, delivery: DeliveryKey, worker: u64, hops: u32, session: u64) -> bool {
         let Some(end) = self.memory.end(delivery.run_hashed(worker)) else { return false };
-        // Rather done twice than not at all: an equal body long after is another message.
-        hops < end.hops && (delivery.is_named() || end.at.abs_diff(now()) < UNNAMED_KNOWN_SECONDS)
+        // Without a name, an equal body is rather done twice than not at all. What was settled in a session does not come
+        // again in the same one, and long after it is another message, too.
+        let is_same = || end.session != unnamed_session(session) && end.at.abs_diff(now()) < UNNAMED_KNOWN_SECONDS;
+        hops < end.hops && (delivery.is_named() || is_same())
+    }
+
+    /// The hops beyond all with which a run is known to have ended.
+    pub fn hops_beyond(&self, run: RunKey) -> u32 {
+        self.memory.end(run).map_or(0, |end| end.hops.saturating_add(1))
     }
 
     /// How often the process died in a run.
@@ -168,8 +193,14 @@ impl Journal {
         self.is_writing
     }
 
-    /// Notes that a run has ended: known at once, and written with the next batch.
-    pub fn note(&mut self, delivery: DeliveryKey, ended: Ended) {
+    /// Notes that a worker's run on a delivery of `session` has ended, after that had been sent on `hops` times before:
+    /// known at once, and written with the next batch.
+    pub fn note(&mut self, delivery: DeliveryKey, worker: u64, hops: u32, session: u64) {
+        let session = if delivery.is_named() { 0 } else { unnamed_session(session) };
+        self.note_ended(delivery, Ended { run: delivery.run_hashed(worker), hops: hops + 1, at: now(), session });
+    }
+
+    fn note_ended(&mut self, delivery: DeliveryKey, ended: Ended) {
         self.memory.note(ended);
         self.unwritten.ended.push(ended);
         // Mostly there is no suspect at all.
@@ -192,7 +223,9 @@ impl Journal {
     /// Hands over what has been noted; [`told`](Self::told) says when it is on file.
     pub fn write(&mut self) {
         debug_assert!(!self.is_writing, "one batch after another");
-        self.is_writing = self.batches.send(std::mem::take(&mut self.unwritten)).is_ok();
+        // If the thread is gone, that is told instead of an end.
+        let _ = self.batches.send(std::mem::take(&mut self.unwritten));
+        self.is_writing = true;
     }
 
     /// Waits until the thread that writes says something; for ever, if nothing is being written.
@@ -200,7 +233,7 @@ impl Journal {
     /// # Cancel safety
     /// Nothing is lost when the future is dropped.
     pub async fn told(&mut self) -> Told {
-        if !self.is_writing {
+        if !self.is_writing || self.is_lost {
             return std::future::pending().await;
         }
         match self.told.recv().await {
@@ -209,14 +242,20 @@ impl Journal {
                 Told::Written
             }
             Some(trouble) => trouble,
-            None => Told::Trouble("its thread has ended, which is a bug in the host".to_owned()),
+            None => {
+                self.is_lost = true;
+                Told::Lost
+            }
         }
     }
 
     /// Lets go of the files after writing what is left. Whatever still runs was not interrupted by a crash.
     pub fn close(self) {
         self.running.forgive();
-        let Self { batches, thread, .. } = self;
+        let Self { batches, mut unwritten, thread, place, .. } = self;
+        // All acknowledgements have been answered, or are taken for lost: then something is done twice.
+        unwritten.ended.push(Ended::STOPPED);
+        let _ = batches.send(unwritten);
         drop(batches);
         let Some(thread) = thread else { return };
         let since = Instant::now();
@@ -226,7 +265,14 @@ impl Journal {
         if thread.is_finished() {
             let _ = thread.join();
         }
+        // Only now may another process have it.
+        drop(place);
     }
+}
+
+/// A session's number as it stands in the journal; never 0.
+fn unnamed_session(session: u64) -> u32 {
+    u32::try_from(session % u64::from(u32::MAX)).unwrap_or(0) + 1
 }
 
 /// Seconds since 1970, as they stand in the journal.
@@ -268,7 +314,7 @@ mod tests {
 
     /// Writes that the first worker is through with a delivery, and waits until it is on file.
     fn end(journal: &mut Journal, delivery: DeliveryKey, hops: u32) {
-        journal.note(delivery, Ended { run: delivery.run_hashed(1), hops, at: now() });
+        journal.note(delivery, 1, hops - 1, 1);
         journal.write();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         assert!(matches!(runtime.block_on(journal.told()), Told::Written));
@@ -277,10 +323,10 @@ mod tests {
 
     /// As the end of the process: nothing is told or tidied up.
     fn crash(journal: Journal) {
-        let Journal { _place, running, .. } = journal;
+        let Journal { place, running, .. } = journal;
         std::mem::forget(running);
         // Only the lock goes with the process.
-        drop(_place);
+        drop(place);
     }
 
     #[test]
@@ -288,13 +334,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut journal = open(dir.path());
         end(&mut journal, key(7), 2);
-        assert!(journal.has_ended(key(7), 1, 1));
+        assert!(journal.has_ended(key(7), 1, 1, 2));
         journal.close();
         let journal = open(dir.path());
-        assert!(journal.has_ended(key(7), 1, 0) && journal.has_ended(key(7), 1, 1));
-        assert!(!journal.has_ended(key(7), 1, 2), "the copy that was sent on then is another matter");
-        assert!(!journal.has_ended(key(7), 2, 0), "another worker");
-        assert!(!journal.has_ended(key(8), 1, 0));
+        assert!(journal.has_ended(key(7), 1, 0, 2) && journal.has_ended(key(7), 1, 1, 2));
+        assert!(!journal.has_ended(key(7), 1, 2, 2), "the copy that was sent on then is another matter");
+        assert!(!journal.has_ended(key(7), 2, 0, 2), "another worker");
+        assert!(!journal.has_ended(key(8), 1, 0, 2));
     }
 
     #[test]
@@ -305,11 +351,13 @@ mod tests {
         assert!(!unnamed.is_named() && key(7).is_named());
         let long_ago = now() - UNNAMED_KNOWN_SECONDS;
         for (delivery, at) in [(unnamed, now()), (DeliveryKey(16), long_ago), (key(9), long_ago)] {
-            journal.memory.note(Ended { run: delivery.run_hashed(1), hops: 1, at });
+            let session = if delivery.is_named() { 0 } else { unnamed_session(1) };
+            journal.memory.note(Ended { run: delivery.run_hashed(1), hops: 1, at, session });
         }
-        assert!(journal.has_ended(unnamed, 1, 0));
-        assert!(!journal.has_ended(DeliveryKey(16), 1, 0));
-        assert!(journal.has_ended(key(9), 1, 0));
+        assert!(journal.has_ended(unnamed, 1, 0, 2));
+        assert!(!journal.has_ended(unnamed, 1, 0, 1), "what was settled in a session does not come again in it");
+        assert!(!journal.has_ended(DeliveryKey(16), 1, 0, 2));
+        assert!(journal.has_ended(key(9), 1, 0, 2));
     }
 
     #[test]
@@ -321,8 +369,8 @@ mod tests {
             assert_eq!(journal.is_suspect(key(7)), crashes > 0);
             assert!(!journal.is_suspect(key(8)));
             let (mut slot, mut bystander) = (journal.running().slot(), journal.running().slot());
-            slot.begin(key(7), key(7).run_hashed(1));
-            bystander.begin(key(8), key(8).run_hashed(1));
+            slot.begin(key(7), key(7).run_hashed(1), 0);
+            bystander.begin(key(8), key(8).run_hashed(1), 0);
             bystander.idle();
             end(&mut journal, key(8), 1);
             std::mem::forget(slot);
@@ -341,12 +389,51 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut journal = open(dir.path());
         let mut slot = journal.running().slot();
-        slot.begin(key(7), key(7).run_hashed(1));
+        slot.begin(key(7), key(7).run_hashed(1), 0);
         end(&mut journal, key(7), 1);
         std::mem::forget(slot);
         crash(journal);
         let journal = open(dir.path());
-        assert!(!journal.is_suspect(key(7)) && journal.has_ended(key(7), 1, 0));
+        assert!(!journal.is_suspect(key(7)) && journal.has_ended(key(7), 1, 0, 2));
+    }
+
+    #[test]
+    fn after_an_orderly_stop_an_equal_body_without_an_id_is_another_message() {
+        let dir = tempfile::tempdir().unwrap();
+        let unnamed = DeliveryKey(14);
+        let mut journal = open(dir.path());
+        end(&mut journal, unnamed, 1);
+        crash(journal);
+        let mut journal = open(dir.path());
+        assert!(journal.has_ended(unnamed, 1, 0, 2), "after a crash it may be the same one");
+        end(&mut journal, key(7), 1);
+        journal.close();
+        let journal = open(dir.path());
+        assert!(!journal.has_ended(unnamed, 1, 0, 3) && journal.has_ended(key(7), 1, 0, 3));
+    }
+
+    #[test]
+    fn a_crash_in_a_copy_counts_although_an_earlier_one_has_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = open(dir.path());
+        end(&mut journal, key(7), 1);
+        let mut slot = journal.running().slot();
+        slot.begin(key(7), key(7).run_hashed(1), 1);
+        std::mem::forget(slot);
+        crash(journal);
+        assert_eq!(open(dir.path()).crashes(key(7).run_hashed(1)), 1);
+    }
+
+    #[test]
+    fn what_was_noted_and_not_yet_handed_over_is_written_at_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = open(dir.path());
+        journal.note(key(7), 1, 0, 1);
+        journal.write();
+        journal.note(key(8), 1, 0, 1);
+        journal.close();
+        let journal = open(dir.path());
+        assert!(journal.has_ended(key(7), 1, 0, 2) && journal.has_ended(key(8), 1, 0, 2));
     }
 
     #[test]
@@ -354,7 +441,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let journal = open(dir.path());
         let mut slot = journal.running().slot();
-        slot.begin(key(7), key(7).run_hashed(1));
+        slot.begin(key(7), key(7).run_hashed(1), 0);
         journal.close();
         std::mem::forget(slot);
         assert!(!open(dir.path()).is_suspect(key(7)));
@@ -365,9 +452,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (mut one, other) = (open(dir.path()), open(dir.path()));
         end(&mut one, key(7), 1);
-        assert!(!other.has_ended(key(7), 1, 0));
+        assert!(!other.has_ended(key(7), 1, 0, 2));
         one.close();
-        assert!(open(dir.path()).has_ended(key(7), 1, 0));
+        assert!(open(dir.path()).has_ended(key(7), 1, 0, 2));
         other.close();
     }
 
@@ -380,10 +467,10 @@ mod tests {
         journal.close();
         fs::write(&file, "no database, but long enough to be looked at as one ".repeat(100)).unwrap();
         let mut journal = open(dir.path());
-        assert!(!journal.has_ended(key(7), 1, 0), "nothing is known any more");
+        assert!(!journal.has_ended(key(7), 1, 0, 2), "nothing is known any more");
         end(&mut journal, key(8), 1);
         journal.close();
-        assert!(open(dir.path()).has_ended(key(8), 1, 0));
+        assert!(open(dir.path()).has_ended(key(8), 1, 0, 2));
         let aside = fs::read_dir(dir.path().join("journal")).unwrap();
         let aside = aside.filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().contains("damaged-"));
         assert_eq!(aside.count(), 1);
@@ -408,7 +495,7 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         for batch in 0..200 {
             for key in (0..100).map(|number| key(batch * 100 + number)) {
-                journal.note(key, Ended { run: key.run_hashed(1), hops: 1, at: now() });
+                journal.note(key, 1, 0, 1);
             }
             journal.write();
             assert!(matches!(runtime.block_on(journal.told()), Told::Written));
@@ -416,10 +503,10 @@ mod tests {
         journal.close();
         let file = rusqlite::Connection::open(dir.path().join("journal/0.db")).unwrap();
         let bytes: i64 = file.query_row("SELECT sum(length(runs)) FROM ended", [], |row| row.get(0)).unwrap();
-        assert!((1000..=1300).contains(&(bytes / 16)), "{bytes} bytes of 20,000 runs");
+        assert!((1000..=1300).contains(&(bytes / 20)), "{bytes} bytes of 20,000 runs");
         let bytes = fs::metadata(dir.path().join("journal/0.db")).unwrap().len();
         assert!(bytes < 200_000, "{bytes}");
-        assert!(open(dir.path()).has_ended(key(19_999), 1, 0));
+        assert!(open(dir.path()).has_ended(key(19_999), 1, 0, 2));
     }
 
     #[test]

@@ -29,6 +29,8 @@ const TOKEN_BYTES_MIN: usize = 8;
 
 /// The code of a call that did not reach CKAN.
 pub const UNAVAILABLE: &str = "ckan.unavailable";
+/// The code of a call about something that CKAN does not know, or not yet.
+pub const NOT_FOUND: &str = "ckan.not-found";
 /// The code of a call that CKAN does not let us make.
 pub const NOT_AUTHORIZED: &str = "ckan.not-authorized";
 

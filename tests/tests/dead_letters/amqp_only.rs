@@ -1,11 +1,12 @@
 //! What only a broker can do to dead letters.
 
 use ckan_worker::delivery::DeadReason;
+use ckan_worker::source;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 use worker_tests::eventually;
 
-use crate::bench::{Bench, SOON, package};
+use crate::bench::{Bench, SOON, package, runtime};
 
 fn table<const N: usize>(entries: [(&str, AMQPValue); N]) -> FieldTable {
     let mut table = FieldTable::default();
@@ -132,4 +133,23 @@ fn what_is_given_back_to_a_queue_of_dead_letters_of_our_own_making_is_not_thrown
     for look in 0..3 {
         assert_eq!(bench.listed(&[]), ["m-1 actor"], "look {look}");
     }
+}
+
+#[test]
+fn it_is_no_success_when_the_broker_may_not_have_heard_what_was_removed() {
+    let Some(bench) = Bench::amqp() else { return };
+    bench.bury([("m-1", "actor", DeadReason::Permanent), ("m-2", "actor", DeadReason::Permanent)]);
+    runtime().block_on(async {
+        for is_cut in [false, true] {
+            let mut graveyard = source::graveyard(&bench.settings).await.unwrap().unwrap();
+            let letter = graveyard.next().await.unwrap().unwrap();
+            graveyard.remove(vec![letter], &mut 0).await.unwrap();
+            if is_cut {
+                assert!(bench.vhost.as_ref().unwrap().close_all_connections("a test says so") > 0);
+            }
+            let closed = graveyard.close().await.map_err(|error| error.to_string());
+            assert_eq!(closed.is_err(), is_cut, "{closed:?}");
+            assert!(closed.err().is_none_or(|error| error.contains("of the 1 that were put back or removed some may")));
+        }
+    });
 }

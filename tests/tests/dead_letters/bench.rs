@@ -46,7 +46,7 @@ impl Bench {
             built().plugin_dir.display()
         );
         for actor in ["actor", "actor2"] {
-            text += &format!("[worker:{actor}]\njournal = {}\n", journal.display());
+            text.extend(["[worker:", actor, "]\njournal = ", &journal.display().to_string(), "\n"]);
         }
         let map = [("ckan.site_id", site), ("amqp.url", url), ("queue.name", queue), ("retry.delays", "1h, 2h")];
         let settings = Config::from_map(map).unwrap().queue;

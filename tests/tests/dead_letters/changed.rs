@@ -50,14 +50,22 @@ pub fn only_what_is_meant_is_put_back(bench: Bench) {
     let (_, said) = bench.expect(2, &["dead", "retry", "--yes", "x"]);
     assert!(said.contains("several ids begin"), "{said}");
     bench.expect(1, &["dead", "retry", "--yes", "x-4", "z"]);
+    let (_, said) = bench.expect(1, &["dead", "drop", "--yes", "--worker", "qa", "x-2"]);
+    assert!(said.contains("nothing was done about x-2"), "{said}");
     assert_eq!(bench.listed(&[]).len(), 4, "nothing is done when something is not clear");
     bench.expect(0, &["dead", "retry", "--yes", "--reason", "timed_out", "--limit", "2"]);
     let left = bench.listed(&[]);
     assert!(left.len() == 2 && left.iter().any(|letter| letter == "m-3 -"), "{left:?}");
     let ids: Vec<&str> = left.iter().filter_map(|letter| letter.split(' ').next()).collect();
     bench.expect(0, &[&["dead", "retry", "--yes"], &ids[..]].concat());
-    let bodies: Vec<_> = bench.take(5).into_iter().map(|delivery| delivery.body).collect();
-    assert!(bodies.contains(&b"\xff\0 no notification"[..].into()), "byte for byte");
+    let taken = bench.take(5);
+    let body = &b"\xff\0 no notification"[..];
+    assert!(taken.iter().any(|delivery| delivery.body == body), "byte for byte");
+    for delivery in taken {
+        let (id, is_for_all) = (delivery.id.to_string(), delivery.past.is_none());
+        // Under its old name what is for all workers would be taken for what was dealt with when it died.
+        assert_eq!((is_for_all, id.starts_with("m-3~")), (delivery.body == body, delivery.body == body), "{id}");
+    }
 }
 
 pub fn what_is_dropped_is_gone_and_the_rest_stays(bench: Bench) {

@@ -15,7 +15,7 @@ fn some(bench: &Bench) {
     malformed.worker = None;
     malformed.body = b"\xff\0 no notification".to_vec();
     let mut late = Grave::of("m-10", "qa", DeadReason::TimedOut);
-    late.error = "spät:\n\x1b[2J 504".to_owned();
+    "spät:\n\x1b[2J 504".clone_into(&mut late.error);
     bench.bury_as(&[
         Grave::of("m-1", "archive", DeadReason::Permanent),
         Grave::of("x-2", "archive", DeadReason::AttemptsExhausted),

@@ -1,24 +1,46 @@
-//! A broker of the suite's own, which cases may stop, kill and starve, one after another.
+//! Brokers of the suite's own, which cases may stop, kill and starve, one after another.
 
 use std::ops::Deref;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, TryLockError};
+use std::time::Duration;
 
-use worker_tests::Broker;
+use worker_tests::{Broker, wait::eventually_some};
 
-/// The broker, for one case at a time; well again when the case is over.
+/// A broker, for one case at a time; well again when the case is over.
 pub struct Fragile {
     broker: &'static Broker,
     _turn: MutexGuard<'static, ()>,
 }
 
-/// Waits for the turn; `None` if tests that need a broker are left out.
+/// A place for such a broker. There are as many as tests run side by side on a small machine: none waits for another.
+struct Place {
+    turn: Mutex<()>,
+    broker: OnceLock<Option<Broker>>,
+}
+
+static PLACES: [Place; 2] = [const { Place { turn: Mutex::new(()), broker: OnceLock::new() } }; 2];
+
+/// Waits for a broker that no other case has; `None` if tests that need a broker are left out.
 pub fn fragile() -> Option<Fragile> {
-    static BROKER: OnceLock<Option<Broker>> = OnceLock::new();
-    static TURN: Mutex<()> = Mutex::new(());
-    // A case that failed is no reason for the next one to fail.
-    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let broker = BROKER.get_or_init(Broker::private).as_ref()?;
+    let (place, turn) = eventually_some(TURN_MAX, || PLACES.iter().find_map(|place| Some((place, place.take()?))))
+        .expect("other cases are over at some time");
+    let broker = place.broker.get_or_init(Broker::private).as_ref()?;
     Some(Fragile { broker, _turn: turn })
+}
+
+/// How long other cases may take.
+const TURN_MAX: Duration = Duration::from_secs(3600);
+
+impl Place {
+    /// The right to use it, if nobody has it now.
+    fn take(&'static self) -> Option<MutexGuard<'static, ()>> {
+        match self.turn.try_lock() {
+            Ok(turn) => Some(turn),
+            // A case that failed is no reason for the next one to fail.
+            Err(TryLockError::Poisoned(turn)) => Some(turn.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
 }
 
 impl Fragile {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ckan_worker::delivery::Delivery;
-use ckan_worker::source::Source;
+use ckan_worker::source::{self, Source};
 use futures_util::FutureExt as _;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -48,6 +48,26 @@ fn a_pause_gives_back_what_was_not_taken_and_outlives_a_lost_session() {
         assert_eq!(sorted(&rest), ["2", "3", "4"]);
         consumer.settle(rest);
         consumer.depth_becomes(0).await;
+        consumer.close().await;
+    });
+}
+
+#[test]
+fn what_a_lost_session_handed_over_and_nobody_took_is_handed_out_by_the_next_alone() {
+    let Some(lab) = Lab::amqp() else { return };
+    runtime().block_on(async {
+        lab.publish(["1", "2"]).await;
+        let mut consumer = lab.open(10);
+        assert!(unacked_becomes(&lab, |unacked| unacked == 2), "they have been handed over, and nobody has taken them");
+        assert_eq!(eventually_some(&mut consumer.source, 2).await, 2);
+        assert!(lab.vhost().close_all_connections("a test says so") > 0);
+        assert_eq!(eventually_some(&mut consumer.source, 2).await, 2);
+        let taken = consumer.take(2).await;
+        assert_eq!(sorted(&taken), ["1", "2"]);
+        assert!(taken.iter().all(|delivery| delivery.redelivered), "those of the lost session are not ours any more");
+        consumer.settle(taken);
+        consumer.depth_becomes(0).await;
+        assert!(consumer.source.next(10).now_or_never().is_none());
         consumer.close().await;
     });
 }
@@ -182,6 +202,29 @@ fn a_delivery_that_is_open_for_longer_than_the_broker_allows_comes_again() {
         consumer.depth_becomes(0).await;
         consumer.close().await;
     });
+}
+
+#[test]
+fn dead_letters_that_are_held_for_longer_than_the_broker_allows_are_back_and_the_error_says_so() {
+    let Some(broker) = Broker::private() else { return };
+    broker.eval(
+        "application:set_env(rabbit, consumer_timeout, 1000), application:set_env(rabbit, channel_tick_interval, 500).",
+    );
+    let lab = Lab::at(broker.vhost("timeout"));
+    let dead = format!("{}.dead", lab.settings.name);
+    lab.vhost().declare_queue(&dead, lapin::types::FieldTable::default());
+    lab.vhost().publish("", &dead, ["1", "2", "3"]);
+    runtime().block_on(async {
+        let mut graveyard = source::graveyard(&lab.settings).await.unwrap().unwrap();
+        let passed_over = graveyard.next().await.unwrap();
+        assert!(passed_over.is_some());
+        let meant = graveyard.next().await.unwrap().unwrap();
+        assert!(eventually(SOON, || lab.vhost().ready(&dead) == Some(3)), "they are back");
+        let error = graveyard.remove(vec![meant], &mut 0).await.unwrap_err().to_string();
+        assert!(error.contains("consumer_timeout") && error.contains("--rate"), "{error}");
+        assert!(graveyard.close().await.is_err());
+    });
+    assert_eq!(lab.vhost().ready(&dead), Some(3));
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! `worker dead retry` and `worker dead drop`: what changes something asks first.
 
+use std::collections::BTreeSet;
 use std::io::{Write as _, stdout};
 
 use serde_json::json;
 use tokio::time::{Instant, sleep_until};
 
 use super::filter::{Filter, Matches};
-use super::{Trouble, counted, each, facts, graveyard, narrow, print};
+use super::{Trouble, counted, each, facts, graveyard, leave, narrow, print};
 use crate::cli::{ActArgs, Cli, Format, Rate};
 use crate::command::run::is_confirmed;
 use crate::command::say;
@@ -67,6 +68,8 @@ pub async fn act(cli: &Cli, config: &Config, args: &ActArgs, act: Act) -> Result
             say("nothing was changed; pass --yes to do it without being asked, or --dry-run to see what would be done");
             return Err(Trouble::Said(Exit::Usage));
         }
+        // Nobody was asked about what dies meanwhile.
+        filter.confirmed = count;
     }
     let mut done = 0;
     let worked = work(config, &filter, act, &mut done).await;
@@ -77,7 +80,13 @@ pub async fn act(cli: &Cli, config: &Config, args: &ActArgs, act: Act) -> Result
         result[act.word()] = json!(done);
         writeln!(stdout(), "{result:#}")?;
     }
-    worked
+    let missed = worked?;
+    if missed.is_empty() {
+        return Ok(());
+    }
+    let missed = missed.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+    say(&format!("error: nothing was done about {missed}: no such dead letter was there, or none that is meant"));
+    Err(Trouble::Said(Exit::Failed))
 }
 
 /// How many letters are meant.
@@ -85,7 +94,7 @@ async fn count(config: &Config, filter: &Filter) -> Result<u64, Trouble> {
     if filter.is_all() {
         let Some(graveyard) = graveyard(config).await? else { return Ok(0) };
         let count = graveyard.count().min(filter.limit());
-        graveyard.close().await;
+        leave(graveyard).await;
         return Ok(count);
     }
     let mut count = 0;
@@ -97,13 +106,19 @@ async fn count(config: &Config, filter: &Filter) -> Result<u64, Trouble> {
     Ok(count)
 }
 
-/// Goes through the letters that are meant, some together; counts those that are through, also when it fails.
-async fn work(config: &Config, filter: &Filter, act: Act, done: &mut u64) -> Result<(), Trouble> {
-    let Some(graveyard) = graveyard(config).await? else { return Ok(()) };
+/// Goes through the letters that are meant, some together; counts those that are through, also when it fails. Answers
+/// the ids that were asked for and not there.
+async fn work(config: &Config, filter: &Filter, act: Act, done: &mut u64) -> Result<BTreeSet<String>, Trouble> {
+    let Some(graveyard) = graveyard(config).await? else { return Ok(filter.ids.clone().unwrap_or_default()) };
     let mut matches = Matches::new(graveyard, filter);
     let worked = work_through(&mut matches, act, done).await;
-    matches.graveyard.close().await;
-    Ok(worked?)
+    let missed = matches.missed();
+    let closed = matches.graveyard.close().await;
+    if let (Err(_), Err(error)) = (&worked, &closed) {
+        say(&format!("error: {error}"));
+    }
+    worked.and(closed)?;
+    Ok(missed)
 }
 
 async fn work_through(matches: &mut Matches<'_>, act: Act, done: &mut u64) -> Result<(), SourceError> {

@@ -15,6 +15,8 @@ pub struct Filter {
     since: Option<SystemTime>,
     text: Option<String>,
     limit: u64,
+    /// How many somebody has said yes to.
+    pub confirmed: u64,
 }
 
 impl Filter {
@@ -22,7 +24,7 @@ impl Filter {
     pub fn of(which: &WhichArgs) -> Self {
         let WhichArgs { worker, reason, since, text, limit } = which.clone();
         let text = text.map(|text| text.to_lowercase());
-        Self { ids: None, worker, reason, since, text, limit: limit.unwrap_or(u64::MAX) }
+        Self { ids: None, worker, reason, since, text, limit: limit.unwrap_or(u64::MAX), confirmed: u64::MAX }
     }
 
     /// Whether all are meant, so that they need not be looked at to be counted.
@@ -58,25 +60,38 @@ impl Filter {
 pub struct Matches<'a> {
     pub graveyard: Box<dyn Graveyard>,
     filter: &'a Filter,
-    left: u64,
+    /// How many were answered, and their ids, if ids were asked for.
+    count: u64,
+    ids: BTreeSet<String>,
 }
 
 impl<'a> Matches<'a> {
     /// Those that `filter` means.
     pub fn new(graveyard: Box<dyn Graveyard>, filter: &'a Filter) -> Self {
-        Self { graveyard, filter, left: filter.limit }
+        Self { graveyard, filter, count: 0, ids: BTreeSet::new() }
     }
 
     /// The next one; `None` behind the last.
     pub async fn next(&mut self) -> Result<Option<DeadLetter>, SourceError> {
-        while self.left > 0 {
+        while self.count < self.filter.limit.min(self.filter.confirmed) {
             let Some(letter) = self.graveyard.next().await? else { return Ok(None) };
             if self.filter.fits(&letter) {
-                self.left -= 1;
+                self.count += 1;
+                if self.filter.ids.is_some() {
+                    self.ids.insert(letter.id.clone());
+                }
                 return Ok(Some(letter));
             }
         }
         Ok(None)
+    }
+
+    /// The ids that were asked for and not answered, unless no more were wanted.
+    pub fn missed(&self) -> BTreeSet<String> {
+        match &self.filter.ids {
+            Some(ids) if self.count < self.filter.limit => ids.difference(&self.ids).cloned().collect(),
+            _ => BTreeSet::new(),
+        }
     }
 }
 
@@ -117,4 +132,71 @@ pub async fn resolve(graveyard: &mut dyn Graveyard, beginnings: &[String]) -> Re
         }
     }
     Ok(Resolved::Ids(resolved))
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+
+    use super::*;
+
+    /// So many letters, called by their numbers.
+    struct Row(Vec<u64>);
+
+    #[async_trait]
+    impl Graveyard for Row {
+        fn count(&self) -> u64 {
+            self.0.len() as u64
+        }
+
+        async fn next(&mut self) -> Result<Option<DeadLetter>, SourceError> {
+            Ok(self.0.pop().map(DeadLetter::numbered))
+        }
+
+        async fn replay(&mut self, _: Vec<DeadLetter>, _: &mut u64) -> Result<(), SourceError> {
+            Ok(())
+        }
+
+        async fn remove(&mut self, _: Vec<DeadLetter>, _: &mut u64) -> Result<(), SourceError> {
+            Ok(())
+        }
+
+        async fn close(self: Box<Self>) -> Result<(), SourceError> {
+            Ok(())
+        }
+    }
+
+    /// How many of two letters, 1 and 2, are answered, and which ids are missed.
+    fn gone_through(filter: &Filter) -> (usize, Vec<String>) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let mut matches = Matches::new(Box::new(Row(vec![2, 1])), filter);
+            let mut count = 0;
+            while matches.next().await.unwrap().is_some() {
+                count += 1;
+            }
+            (count, matches.missed().into_iter().collect())
+        })
+    }
+
+    #[test]
+    fn nothing_is_done_that_nobody_said_yes_to() {
+        let mut filter = Filter::of(&WhichArgs::default());
+        assert_eq!(gone_through(&filter), (2, vec![]));
+        filter.confirmed = 1;
+        assert_eq!(gone_through(&filter), (1, vec![]));
+        filter.confirmed = 0;
+        assert_eq!(gone_through(&filter), (0, vec![]));
+        filter.ids = Some(["1".to_owned()].into());
+        assert_eq!(gone_through(&filter), (0, vec!["1".to_owned()]));
+    }
+
+    #[test]
+    fn an_id_that_was_not_there_is_missed_unless_no_more_were_wanted() {
+        let mut filter = Filter::of(&WhichArgs::default());
+        filter.ids = Some(["1".to_owned(), "3".to_owned()].into());
+        assert_eq!(gone_through(&filter), (1, vec!["3".to_owned()]));
+        filter.limit = 1;
+        assert_eq!(gone_through(&filter), (1, vec![]));
+    }
 }

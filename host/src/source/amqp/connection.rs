@@ -15,6 +15,9 @@ use crate::source::{AmqpAddress, SourceError};
 /// silence: after 20 seconds at the latest a line that says nothing is given up.
 const HEARTBEAT_SECONDS: u16 = 8;
 
+/// How long the broker may take to answer a question. Heartbeats do not show that one is missing.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
+
 /// How long a broker that has taken a connection may take to set up what we need on it.
 const SET_UP_MAX: Duration = Duration::from_secs(30);
 
@@ -95,6 +98,17 @@ pub async fn set_up<T>(address: &str, work: impl Future<Output = Result<T, Sourc
     let problem = || format!("connected, but not set up within {SET_UP_MAX:?}");
     let too_late = |_| SourceError::Unavailable { address: address.to_owned(), problem: problem() };
     tokio::time::timeout(SET_UP_MAX, work).await.map_err(too_late)?
+}
+
+/// Waits for the broker's answer, but not for ever.
+///
+/// # Errors
+/// Those of the question, or no answer comes in time.
+pub async fn answered<T>(question: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    tokio::time::timeout(ANSWER_MAX, question).await.unwrap_or_else(|_| {
+        let late = std::io::Error::new(std::io::ErrorKind::TimedOut, format!("no answer within {ANSWER_MAX:?}"));
+        Err(ErrorKind::IOError(Arc::new(late)).into())
+    })
 }
 
 /// What an error of the broker's or of the connection means for us.

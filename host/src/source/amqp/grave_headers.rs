@@ -22,7 +22,7 @@ pub fn read(properties: &Properties, body: Bytes, tag: u64) -> DeadLetter {
     let theirs = |name: &str| death?.inner().get(name);
     let died = properties.header("died").or_else(|| theirs("time"));
     DeadLetter {
-        id: properties.message_id().filter(|id| !id.is_empty()).map_or_else(|| fingerprint(&body), str::to_owned),
+        id: properties.message_id().map_or_else(|| fingerprint(&body), str::to_owned),
         worker: ours("only"),
         reason: ours("reason").or_else(|| theirs("reason").and_then(text)).unwrap_or_else(|| "unknown".to_owned()),
         error: ours("error").unwrap_or_default(),
@@ -45,14 +45,17 @@ fn fingerprint(body: &[u8]) -> String {
     format!("{:x}", Bytes::copy_from_slice(&Sha256::digest(body)))
 }
 
-/// The properties of a replay: a fresh start for the same worker, under the same name. Its hops go on: of two copies
-/// the later is known.
-pub fn replayed(dead: &Properties) -> BasicProperties {
+/// The properties of a replay: a fresh start for the same worker, under the same name unless it has to have a new one.
+/// Its hops go on: of two copies the later is known.
+pub fn replayed(dead: &Properties, new_id: Option<String>) -> BasicProperties {
     let of_the_death = |name: &str| name.strip_prefix(PREFIX).is_some_and(|name| OF_THE_DEATH.contains(&name));
     let mut headers = kept(&dead.basic, |name| !of_the_death(name));
     let replayed = dead.count("replayed").saturating_add(1);
     headers.insert(format!("{PREFIX}replayed").into(), AMQPValue::LongUInt(replayed));
     headers.insert(format!("{PREFIX}attempt").into(), AMQPValue::LongUInt(0));
+    if let Some(id) = new_id {
+        headers.insert(format!("{PREFIX}id").into(), AMQPValue::LongString(id.into()));
+    }
     lasting(&dead.basic).with_headers(headers).with_delivery_mode(2)
 }
 
@@ -157,7 +160,7 @@ mod tests {
             ("own", long("kept")),
         ]);
         dead.basic = dead.basic.with_expiration("1".into()).with_user_id("somebody".into());
-        let replay = replayed(&dead);
+        let replay = replayed(&dead, None);
         let again = on_its_queue(replay.clone());
         let letter = read(&again, Bytes::new(), 1);
         assert_eq!((letter.id.as_str(), letter.worker.as_deref()), ("m-1", Some("archive")));
@@ -168,7 +171,8 @@ mod tests {
         names.sort();
         let ours = ["attempt", "first-seen", "hops", "id", "only", "replayed"].map(|name| format!("{PREFIX}{name}"));
         assert_eq!(names, [vec!["own".to_owned()], ours.to_vec()].concat());
-        assert_eq!(read(&on_its_queue(replayed(&again)), Bytes::new(), 1).replayed, 2);
+        let renamed = read(&on_its_queue(replayed(&again, Some("m-1~0".to_owned()))), Bytes::new(), 1);
+        assert_eq!((renamed.id.as_str(), renamed.replayed), ("m-1~0", 2));
     }
 
     #[test]

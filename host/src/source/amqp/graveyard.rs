@@ -55,6 +55,8 @@ pub struct AmqpGraveyard {
     in_hand: u64,
     /// What was got ahead of its turn.
     ahead: VecDeque<Message>,
+    /// How many were acknowledged. The broker does not answer to that, but only to the end of the channel.
+    acknowledged: u64,
 }
 
 /// A connection to publish on, made when it is needed.
@@ -89,11 +91,27 @@ impl AmqpGraveyard {
             left: count,
             in_hand: 0,
             ahead: VecDeque::new(),
+            acknowledged: 0,
         }))
     }
 
+    /// What an error means. The broker ends a channel on which something is unacknowledged for longer than its
+    /// `consumer_timeout`, and what is asked next is not told why.
     fn failure(&self, error: &Error) -> SourceError {
-        failure(&self.address, error)
+        let failed = failure(&self.address, error);
+        match failed {
+            SourceError::Unavailable { address, problem }
+                if self.connection.status().connected() && !self.channel.status().connected() =>
+            {
+                let problem = format!(
+                    "{problem}; the broker has ended the channel: maybe this took longer than its consumer_timeout (30 \
+                     minutes if nothing else is set), for what is passed over is held until the end. What was not done \
+                     is back; go on with a higher --rate or a lower --limit"
+                );
+                SourceError::Unavailable { address, problem }
+            }
+            failed => failed,
+        }
     }
 
     /// Acknowledges letters so that it lasts when the channel is closed next.
@@ -126,6 +144,7 @@ impl AmqpGraveyard {
         }
         self.channel.basic_ack(tag, BasicAckOptions { multiple }).await.map_err(|error| self.failure(&error))?;
         self.in_hand -= count;
+        self.acknowledged += count;
         Ok(())
     }
 
@@ -208,7 +227,7 @@ impl Graveyard for AmqpGraveyard {
         let channel = self.way_back.channel(&self.address).await?;
         let publish = letters.iter().map(|letter| {
             let properties = letter.grave.origin.as_ref().and_then(|origin| origin.downcast_ref::<Properties>());
-            let properties = properties.map(grave_headers::replayed).unwrap_or_default();
+            let properties = properties.map(|dead| grave_headers::replayed(dead, letter.renamed())).unwrap_or_default();
             put(&channel, &self.address, &self.queue, &letter.body, properties)
         });
         let (mut confirmed, mut failed) = (Vec::new(), None);
@@ -231,7 +250,8 @@ impl Graveyard for AmqpGraveyard {
         Ok(())
     }
 
-    async fn close(self: Box<Self>) {
+    async fn close(self: Box<Self>) -> Result<(), SourceError> {
+        let (address, acknowledged) = (self.address.clone(), self.acknowledged);
         let close = async {
             self.give_back().await?;
             self.channel.close(200, "done".into()).await?;
@@ -241,11 +261,19 @@ impl Graveyard for AmqpGraveyard {
             }
             Ok::<_, Error>(())
         };
-        match tokio::time::timeout(CLOSE_MAX, close).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!("the session with the broker did not end well: {error}"),
-            Err(_) => tracing::warn!("the broker has not answered to the end of the session within {CLOSE_MAX:?}"),
-        }
+        let problem = match tokio::time::timeout(CLOSE_MAX + GIVEN_BACK_MAX, close).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => format!("the session did not end well: {error}"),
+            Err(_) => "no answer to the end of the session".to_owned(),
+        };
+        let problem = match acknowledged {
+            0 => problem,
+            count => format!(
+                "{problem}; of the {count} that were put back or removed some may still be among the dead letters, \
+                 `worker dead list` shows them"
+            ),
+        };
+        Err(SourceError::Unavailable { address, problem })
     }
 }
 

@@ -1,8 +1,8 @@
 //! What one consumer has received: its messages, and the end of them.
 
 use futures_util::{FutureExt as _, Stream, StreamExt as _};
-use lapin::Error;
 use lapin::message::Delivery as Message;
+use lapin::{Consumer, Error};
 
 /// The messages of a consumer, until they end. The stream says only once that it has ended, and maybe right behind a
 /// message, while what else has arrived is gathered: so the end is kept.
@@ -60,6 +60,17 @@ impl<S: Stream<Item = Result<Message, Error>> + Unpin> Inbox<S> {
         };
         self.end = Some(end);
         None
+    }
+}
+
+/// Waits for the next message; for ever while nothing is consumed.
+///
+/// # Cancel safety
+/// Nothing is lost when the future is dropped.
+pub async fn next(inbox: &mut Option<Inbox<Consumer>>) -> Option<Message> {
+    match inbox {
+        Some(inbox) => inbox.next().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -32,18 +32,17 @@ use tokio::task::JoinSet;
 use super::{AmqpAddress, Letters, Settings, Source, SourceError};
 use crate::delivery::{Delivery, Receipt};
 use connection::SharedConnection;
-use hatch::{Batch, Hatch};
+use hatch::{HandingOver, Hatch};
 use supervisor::{Order, supervise};
 
 pub use graveyard::AmqpGraveyard;
 pub use publisher::AmqpPublisher;
-pub use status::status;
+pub use status::{look, status};
 pub use survey::{parts, survey};
-pub use topology::{look, purge};
+pub use topology::purge;
 
 /// A queue in a RabbitMQ, consumed by a session that is rebuilt whenever it is lost.
 pub struct AmqpSource {
-    batches: mpsc::UnboundedReceiver<Batch>,
     hatch: Arc<Hatch>,
     commands: mpsc::UnboundedSender<Command>,
     publisher: Arc<AmqpPublisher>,
@@ -68,22 +67,13 @@ impl AmqpSource {
     /// A broker that does not answer is tried again, for ever; one that refuses us at the first try is an error of
     /// [`next`](Source::next).
     pub fn open(addresses: &[AmqpAddress], settings: &Settings, prefetch: u16) -> Self {
-        let (hand_over, batches) = mpsc::unbounded_channel();
         let (commands, orders) = mpsc::unbounded_channel();
-        let (hatch, shared) = (Arc::new(Hatch::new(hand_over)), SharedConnection::default());
+        let (hatch, shared) = (Arc::new(Hatch::new()), SharedConnection::default());
         let publisher = Arc::new(AmqpPublisher::for_letters(addresses, settings, shared.clone()));
         let order = Order { addresses: addresses.to_vec(), settings: settings.clone(), prefetch, shared };
         let mut tasks = JoinSet::new();
-        tasks.spawn(supervise(order, Arc::clone(&hatch), orders));
-        Self { batches, hatch, commands, publisher, tasks }
-    }
-
-    /// Gives back what was handed over and not taken.
-    fn give_back(&mut self) {
-        while let Ok(batch) = self.batches.try_recv() {
-            let deliveries = batch.unwrap_or_default();
-            self.tell(Command::Release(deliveries.into_iter().map(|delivery| delivery.receipt).collect()));
-        }
+        tasks.spawn(supervise(order, HandingOver(Arc::clone(&hatch)), orders));
+        Self { hatch, commands, publisher, tasks }
     }
 
     fn tell(&self, command: Command) {
@@ -96,7 +86,7 @@ impl AmqpSource {
 impl Source for AmqpSource {
     async fn next(&mut self, _max: usize) -> Result<Vec<Delivery>, SourceError> {
         // The prefetch is the bound: the broker sends no more.
-        self.batches.recv().await.unwrap_or_else(|| {
+        self.hatch.take().await.unwrap_or_else(|| {
             Err(SourceError::Unavailable {
                 address: "the broker".to_owned(),
                 problem: "nobody keeps the session with it any more, which is a bug in the host".to_owned(),
@@ -115,15 +105,15 @@ impl Source for AmqpSource {
     fn stop(&mut self) {
         self.tell(Command::Stop);
         // What arrives from here on the session cannot hand over, and gives back itself.
-        self.batches.close();
-        self.give_back();
+        let not_taken = self.hatch.close();
+        self.tell(Command::Release(not_taken));
     }
 
     fn pause(&mut self) {
-        self.hatch.shut();
+        let not_taken = self.hatch.shut();
         // In this order: what is given back must not be delivered to us again.
         self.tell(Command::Pause);
-        self.give_back();
+        self.tell(Command::Release(not_taken));
     }
 
     fn resume(&mut self) {
@@ -145,6 +135,8 @@ impl Source for AmqpSource {
     }
 
     async fn close(mut self: Box<Self>) {
+        // What was not taken goes back with the session, if there is one.
+        drop(self.hatch.close());
         let (done, closed) = oneshot::channel();
         self.tell(Command::Close(done));
         let _ = closed.await;
@@ -160,13 +152,25 @@ mod tests {
     #[test]
     fn a_source_whose_supervisor_is_gone_says_so_instead_of_waiting_for_ever() {
         let config = crate::Config::from_map([("ckan.site_id", "portal"), ("amqp.url", "amqp://localhost")]).unwrap();
-        let batches = mpsc::unbounded_channel().1;
         let commands = mpsc::unbounded_channel().0;
-        let hatch = Arc::new(Hatch::new(mpsc::unbounded_channel().0));
+        let hatch = Arc::new(Hatch::new());
+        drop(HandingOver(Arc::clone(&hatch)));
         let publisher = Arc::new(AmqpPublisher::for_letters(&[], &config.queue, SharedConnection::default()));
-        let mut source = AmqpSource { batches, hatch, commands, publisher, tasks: JoinSet::new() };
+        let mut source = AmqpSource { hatch, commands, publisher, tasks: JoinSet::new() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let error = runtime.block_on(source.next(1)).unwrap_err();
         assert!(error.to_string().contains("nobody keeps the session"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_source_is_closed_at_once_while_the_broker_does_not_answer() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("amqp://{}", silent.local_addr().unwrap());
+        let config = crate::Config::from_map([("ckan.site_id", "portal"), ("amqp.url", url.as_str())]).unwrap();
+        let crate::source::Address::Amqp(addresses) = &config.queue.address else { panic!("it is a broker") };
+        let source = Box::new(AmqpSource::open(addresses, &config.queue, 1));
+        let _line = silent.accept().await.unwrap();
+        // A try to connect is given up much later.
+        tokio::time::timeout(std::time::Duration::from_secs(3), source.close()).await.unwrap();
     }
 }

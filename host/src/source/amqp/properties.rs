@@ -27,9 +27,11 @@ impl Properties {
         Self { exchange, routing_key, basic }
     }
 
-    /// The publisher's name for the message.
+    /// The publisher's name for the message. An empty one is none: all that have it would be taken for the same.
     pub fn message_id(&self) -> Option<&str> {
-        self.text("id").or_else(|| self.basic.message_id().as_ref().map(ShortString::as_str))
+        let is_name = |id: &&str| !id.is_empty();
+        let published = || self.basic.message_id().as_ref().map(ShortString::as_str);
+        self.text("id").filter(is_name).or_else(|| published().filter(is_name))
     }
 
     /// What became of it before, if it is a copy for one worker. Anybody may have written these headers: what is no
@@ -133,6 +135,19 @@ mod tests {
             ("held-since", AMQPValue::Timestamp(2000)),
         ];
         assert_eq!(past(headers), Some((3, 5, 1000, Some(2000))));
+    }
+
+    #[test]
+    fn an_empty_name_is_none() {
+        let name = |header: &str, published: &str| {
+            let mut table = FieldTable::default();
+            table.insert(format!("{PREFIX}id").into(), AMQPValue::LongString(header.into()));
+            let basic = BasicProperties::default().with_headers(table).with_message_id(published.into());
+            Properties::of("".into(), "q".into(), basic).message_id().map(str::to_owned)
+        };
+        assert_eq!(name("", ""), None);
+        assert_eq!(name("", "published").as_deref(), Some("published"));
+        assert_eq!(name("ours", "").as_deref(), Some("ours"));
     }
 
     #[test]

@@ -1,20 +1,21 @@
 //! One session with the broker: consume, hand over, acknowledge, until it is lost.
 
+mod consume;
+mod settle;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lapin::message::Delivery as Message;
-use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
-use lapin::types::FieldTable;
 use lapin::{Channel, Connection, Consumer, Error, ErrorKind};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::MissedTickBehavior;
 
 use super::Command;
-use super::connection::{CLOSE_MAX, connect, failure, set_up};
+use super::connection::{CLOSE_MAX, answered, connect, failure, set_up};
 use super::hatch::Hatch;
-use super::inbox::{End, Inbox};
+use super::inbox::{End, Inbox, next};
 use super::properties::Properties;
 use super::supervisor::{Course, Order};
 use super::topology::{self, Queue};
@@ -31,9 +32,6 @@ const STRAGGLE: Duration = Duration::from_millis(100);
 
 /// How often the session looks after itself.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-
-/// How long the broker may take to answer a question. Heartbeats do not show that one is missing.
-const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 /// One session with the broker.
 pub struct Session {
@@ -178,7 +176,7 @@ impl Session {
 
     /// Hands over what has arrived; what the source does not take, the broker gets back.
     async fn hand_over(&mut self, first: Message, hatch: &Hatch, course: &mut Course) -> Result<(), Error> {
-        let batch = self.take_batch(first, course);
+        let batch = self.take_batch(first, course)?;
         for tag in std::mem::take(&mut self.missed) {
             self.give_back(tag).await?;
         }
@@ -189,27 +187,32 @@ impl Session {
     }
 
     /// Takes what else has arrived along with a first message.
-    fn take_batch(&mut self, first: Message, course: &mut Course) -> Vec<Delivery> {
+    fn take_batch(&mut self, first: Message, course: &mut Course) -> Result<Vec<Delivery>, Error> {
         course.watchdog.received(Instant::now());
-        let mut batch = vec![self.delivery(first, course)];
+        let mut batch = vec![self.delivery(first, course)?];
         while batch.len() < BATCH_MAX
             && let Some(message) = self.inbox.as_mut().and_then(Inbox::arrived)
         {
-            batch.push(self.delivery(message, course));
+            batch.push(self.delivery(message, course)?);
         }
-        batch
+        Ok(batch)
     }
 
-    fn delivery(&mut self, message: Message, course: &mut Course) -> Delivery {
+    /// # Errors
+    /// Its tag cannot have come from a broker in its senses, or not over a line that is.
+    fn delivery(&mut self, message: Message, course: &mut Course) -> Result<Delivery, Error> {
         let tag = message.delivery_tag;
         if tag == 1 && Fault::AutoRecover.is_on() {
             self.window = Window::new();
         }
-        let missed = self.window.open(tag);
+        let missed = self.window.open(tag).ok_or_else(|| {
+            let odd = format!("a delivery came with the tag {tag}, which cannot be: what the broker says got mixed up");
+            ErrorKind::IOError(Arc::new(std::io::Error::new(std::io::ErrorKind::InvalidData, odd)))
+        })?;
         self.missed.extend(missed);
         course.gauge.note(message.data.len());
         let properties = Properties::of(message.exchange, message.routing_key, message.properties);
-        Delivery {
+        Ok(Delivery {
             id: match properties.message_id() {
                 Some(id) => DeliveryId::Named(id.into()),
                 None => DeliveryId::Numbered(self.number, tag),
@@ -219,7 +222,7 @@ impl Session {
             redelivered: message.redelivered,
             receipt: Receipt { session: self.number, tag },
             origin: Some(properties.into_origin()),
-        }
+        })
     }
 
     async fn obey(&mut self, command: Command, hatch: &Hatch, course: &mut Course) -> Result<(), Error> {
@@ -286,47 +289,6 @@ impl Session {
         Ok(None)
     }
 
-    /// Begins to consume, if that is wanted and does not happen. What an earlier consumer delivered does not count for
-    /// the next one, so there must be room beside it.
-    async fn consume_if_wanted(&mut self, course: &Course) -> Result<(), Error> {
-        let (held, wanted) = (self.window.held(), course.gauge.count());
-        if self.is_stopped || course.is_paused || self.inbox.is_some() || held > usize::from(wanted) {
-            return Ok(());
-        }
-        let room = usize::from(self.prefetch_max).saturating_sub(held);
-        let prefetch = wanted.min(u16::try_from(room).unwrap_or(u16::MAX));
-        if prefetch == 0 {
-            return Ok(());
-        }
-        self.consumers += 1;
-        self.prefetch = prefetch;
-        let (tag, options, table) = (self.consumer_tag(), BasicConsumeOptions::default(), FieldTable::default());
-        let consumer = answered(async {
-            // Before consuming: lapin would take whatever the broker sends.
-            self.channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
-            self.channel.basic_consume(self.queue.as_str().into(), tag.as_str().into(), options, table).await
-        });
-        self.inbox = Some(Inbox::new(consumer.await?));
-        Ok(())
-    }
-
-    /// Ends consuming, for now, and hands over what has arrived.
-    async fn consume_no_more(&mut self, hatch: &Hatch, course: &mut Course) -> Result<(), Error> {
-        if self.inbox.is_none() {
-            return Ok(());
-        }
-        let cancelled = self.channel.basic_cancel(self.consumer_tag().as_str().into(), BasicCancelOptions::default());
-        answered(cancelled).await?;
-        self.hand_over_arrived(hatch, course).await?;
-        self.inbox = None;
-        Ok(())
-    }
-
-    /// Our name for the consumer.
-    fn consumer_tag(&self) -> String {
-        format!("ckan-worker-{}", self.consumers)
-    }
-
     /// How many messages wait, are on their way to us, or are handed out.
     async fn depth(&mut self, hatch: &Hatch, course: &mut Course) -> Result<u64, Error> {
         let mut waiting = answered(topology::depth(&self.channel, &self.queue)).await?;
@@ -345,36 +307,6 @@ impl Session {
         Ok(())
     }
 
-    async fn release(&mut self, receipts: Vec<Receipt>) -> Result<(), Error> {
-        for receipt in receipts.into_iter().filter(|receipt| receipt.session == self.number) {
-            self.window.told(receipt.tag);
-            self.give_back(receipt.tag).await?;
-        }
-        self.acknowledge().await
-    }
-
-    async fn give_back(&self, tag: u64) -> Result<(), Error> {
-        self.channel.basic_nack(tag, BasicNackOptions { requeue: true, multiple: false }).await
-    }
-
-    async fn acknowledge(&mut self) -> Result<(), Error> {
-        if let Some(tag) = self.window.take_prefix() {
-            self.channel.basic_ack(tag, BasicAckOptions { multiple: true }).await?;
-        }
-        // So many behind a slow one would leave too little room for others.
-        if self.window.stragglers() >= usize::from(self.prefetch / 4).max(1) {
-            self.acknowledge_stragglers().await?;
-        }
-        Ok(())
-    }
-
-    async fn acknowledge_stragglers(&mut self) -> Result<(), Error> {
-        for tag in self.window.take_stragglers() {
-            self.channel.basic_ack(tag, BasicAckOptions { multiple: false }).await?;
-        }
-        Ok(())
-    }
-
     /// Acknowledges what is settled; the broker gives the rest to others.
     async fn close(mut self) {
         let closed = async {
@@ -388,23 +320,4 @@ impl Session {
             Err(_) => tracing::warn!("the broker has not answered to the end of the session within {CLOSE_MAX:?}"),
         }
     }
-}
-
-/// Waits for the next message; for ever while nothing is consumed.
-///
-/// # Cancel safety
-/// Nothing is lost when the future is dropped.
-async fn next(inbox: &mut Option<Inbox<Consumer>>) -> Option<Message> {
-    match inbox {
-        Some(inbox) => inbox.next().await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Waits for the broker's answer, but not for ever.
-async fn answered<T>(question: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    tokio::time::timeout(ANSWER_MAX, question).await.unwrap_or_else(|_| {
-        let late = std::io::Error::new(std::io::ErrorKind::TimedOut, format!("no answer within {ANSWER_MAX:?}"));
-        Err(ErrorKind::IOError(Arc::new(late)).into())
-    })
 }

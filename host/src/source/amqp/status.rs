@@ -31,6 +31,17 @@ pub async fn status(addresses: &[AmqpAddress], settings: &Settings) -> Result<Qu
     Ok(status)
 }
 
+/// Looks whether the queue is there, changing nothing; answers how many messages wait in it.
+///
+/// # Errors
+/// The broker cannot be reached.
+pub async fn look(addresses: &[AmqpAddress], settings: &Settings) -> Result<Option<u64>, SourceError> {
+    let connection = connect(addresses, "look").await?;
+    let waiting = ready(&connection, settings, &settings.name).await?;
+    let _ = connection.close(200, "done".into()).await;
+    Ok(waiting)
+}
+
 /// How many messages are ready in a queue; `None` if there is no such queue.
 pub(super) async fn ready(
     connection: &Connection,

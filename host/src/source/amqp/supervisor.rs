@@ -1,6 +1,5 @@
 //! Keeps a session with the broker: one after the other, for as long as the source is there.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -9,7 +8,7 @@ use super::Command;
 use super::back_off::BackOff;
 use super::connection::SharedConnection;
 use super::gauge::Gauge;
-use super::hatch::Hatch;
+use super::hatch::HandingOver;
 use super::session::{Ended, Session};
 use super::topology::Queue;
 use super::watchdog::Watchdog;
@@ -32,7 +31,8 @@ pub struct Course {
 }
 
 /// Keeps a session until the source is closed.
-pub async fn supervise(mut order: Order, hatch: Arc<Hatch>, mut commands: UnboundedReceiver<Command>) {
+pub async fn supervise(mut order: Order, there: HandingOver, mut commands: UnboundedReceiver<Command>) {
+    let hatch = &*there.0;
     let gauge = Gauge::new(order.prefetch, order.settings.prefetch_bytes);
     let mut course = Course { is_paused: false, gauge, watchdog: Watchdog::new(Instant::now()) };
     let (mut back_off, mut had_session) = (BackOff::default(), false);
@@ -43,12 +43,20 @@ pub async fn supervise(mut order: Order, hatch: Arc<Hatch>, mut commands: Unboun
         if hatch.is_closed() {
             return wait_for_close(&mut commands).await;
         }
-        let wait = match Session::open(&order, &course, number).await {
+        let opened = tokio::select! {
+            opened = Session::open(&order, &course, number) => opened,
+            // A broker that does not answer is not waited for any more.
+            () = hatch.closed() => return wait_for_close(&mut commands).await,
+        };
+        let wait = match opened {
             Ok((session, queue)) => {
                 let begun = Instant::now();
                 order.tell_of(queue, had_session);
                 had_session = true;
-                match session.run(&hatch, &mut commands, &mut course).await {
+                let ended = session.run(hatch, &mut commands, &mut course).await;
+                // Others get it, and one session after the other would add to it while nobody takes anything.
+                hatch.forget();
+                match ended {
                     Ended::Closed => return,
                     Ended::Lost(reason) => tracing::warn!("the session with the broker is lost: {reason}"),
                     Ended::Stuck(reason) => tracing::error!("nothing received: {reason}; the session is built anew"),

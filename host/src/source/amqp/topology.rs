@@ -92,23 +92,6 @@ pub async fn depth(channel: &Channel, queue: &str) -> Result<u64, Error> {
     Ok(u64::from(queue.message_count()))
 }
 
-/// Looks whether the queue is there, changing nothing; answers how many messages wait in it.
-///
-/// # Errors
-/// The broker cannot be reached.
-pub async fn look(addresses: &[AmqpAddress], settings: &Settings) -> Result<Option<u64>, SourceError> {
-    let connection = connect(addresses, "look").await?;
-    let trouble = |error: &Error| failure(&settings.address.to_string(), error);
-    let channel = connection.create_channel().await.map_err(|error| trouble(&error))?;
-    let depth = match depth(&channel, &settings.name).await {
-        Ok(depth) => Some(depth),
-        Err(error) if is_kind(&error, AMQPSoftError::NOTFOUND) => None,
-        Err(error) => return Err(trouble(&error)),
-    };
-    let _ = connection.close(200, "done".into()).await;
-    Ok(depth)
-}
-
 /// Deletes what waits in the queue; answers how many messages that were.
 ///
 /// # Errors

@@ -3,6 +3,10 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
+/// How many tags in a row may be missing. One consumer that was ended takes at most its prefetch with it, which is less,
+/// but several may in a row. A tag that got mixed up on its way would be a gap that no memory can hold.
+const GAP_MAX: u64 = 1 << 16;
+
 /// The deliveries of a session, by tag, from the first that is not yet settled.
 #[derive(Debug)]
 pub struct Window {
@@ -32,16 +36,18 @@ impl Window {
     }
 
     /// Notes that a delivery was handed out; answers the tags before it that never came, which are to be given back.
+    /// `None` for a tag that cannot come now: nothing is noted, and nothing this session says can be relied on.
     ///
     /// Tags come without gaps, but for what is delivered to a consumer that has just been ended.
-    pub fn open(&mut self, tag: u64) -> Range<u64> {
+    pub fn open(&mut self, tag: u64) -> Option<Range<u64>> {
         let expected = self.first + self.marks.len() as u64;
-        self.marks.extend((expected..tag).map(|_| Mark::Told));
-        if tag >= expected {
-            self.marks.push_back(Mark::Open);
-            self.open += 1;
+        if tag.checked_sub(expected)? > GAP_MAX {
+            return None;
         }
-        expected..tag
+        self.marks.extend((expected..tag).map(|_| Mark::Told));
+        self.marks.push_back(Mark::Open);
+        self.open += 1;
+        Some(expected..tag)
     }
 
     /// Notes that a delivery is to be acknowledged.
@@ -124,7 +130,7 @@ mod tests {
     fn window(size: u64) -> Window {
         let mut window = Window::new();
         for tag in 1..=size {
-            window.open(tag);
+            assert!(window.open(tag).is_some());
         }
         window
     }
@@ -138,7 +144,7 @@ mod tests {
         assert_eq!(window.take_prefix(), Some(3));
         assert_eq!(window.take_prefix(), None);
         assert_eq!(window.stragglers(), 0);
-        window.open(6);
+        assert!(window.open(6).is_some());
         for tag in [4, 5, 6] {
             window.done(tag);
         }
@@ -169,7 +175,7 @@ mod tests {
         window.done(2);
         window.told(3);
         assert_eq!(window.take_prefix(), Some(2));
-        window.open(4);
+        assert!(window.open(4).is_some());
         window.told(4);
         assert_eq!(window.take_prefix(), None);
     }
@@ -177,8 +183,8 @@ mod tests {
     #[test]
     fn tags_that_never_came_are_answered_and_what_came_is_acknowledged_all_the_same() {
         let mut window = window(1);
-        assert_eq!(window.open(4), 2..4);
-        assert!(window.open(5).is_empty());
+        assert_eq!(window.open(4), Some(2..4));
+        assert_eq!(window.open(5), Some(5..5));
         assert_eq!((window.open_count(), window.held()), (3, 3));
         for tag in [1, 4, 5] {
             window.done(tag);
@@ -196,5 +202,17 @@ mod tests {
         window.done(1);
         window.done(99);
         assert_eq!(window.take_prefix(), None);
+    }
+
+    #[test]
+    fn a_tag_that_cannot_come_is_refused_and_takes_no_memory() {
+        let mut window = window(3);
+        window.done(1);
+        assert_eq!(window.take_prefix(), Some(1));
+        for tag in [0, 1, 3, 4 + GAP_MAX + 1, 1 << 40, u64::MAX] {
+            assert_eq!(window.open(tag), None, "{tag}");
+        }
+        assert_eq!((window.open_count(), window.marks.len()), (2, 2));
+        assert_eq!(window.open(4 + GAP_MAX), Some(4..4 + GAP_MAX));
     }
 }

@@ -103,8 +103,9 @@ impl QueueFile {
         // The order in which an update answers its rows is not promised.
         claimed.sort_unstable_by_key(|delivery| delivery.receipt.tag);
         for delivery in &claimed {
-            self.in_hand.insert(delivery.receipt.tag, delivery.body.len());
-            self.in_hand_bytes += delivery.body.len();
+            // It may have been ours before, and its lease have run out.
+            let earlier = self.in_hand.insert(delivery.receipt.tag, delivery.body.len()).unwrap_or_default();
+            self.in_hand_bytes = self.in_hand_bytes + delivery.body.len() - earlier;
         }
         Ok(claimed)
     }

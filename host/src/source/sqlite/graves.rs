@@ -79,7 +79,7 @@ impl Graveyard for SqliteGraveyard {
             for letter in &letters {
                 let number = letter.grave.tag.cast_signed();
                 // Whoever else is at it may have been faster: then there is nothing left to insert or to delete.
-                replayed += change.prepare_cached(statements::REPLAY)?.execute([number])?;
+                replayed += change.prepare_cached(statements::REPLAY)?.execute(params![number, letter.renamed()])?;
                 change.prepare_cached(statements::UNBURY)?.query_row([number], |_| Ok(())).optional()?;
             }
             Ok(replayed)
@@ -106,8 +106,9 @@ impl Graveyard for SqliteGraveyard {
         Ok(())
     }
 
-    async fn close(self: Box<Self>) {
+    async fn close(self: Box<Self>) -> Result<(), SourceError> {
         // What was not touched lies where it lay.
+        Ok(())
     }
 }
 

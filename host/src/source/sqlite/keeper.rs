@@ -103,12 +103,9 @@ impl Keeper {
             if self.again > Instant::now() && goes_on {
                 continue;
             }
-            if let Err(error) = self.ended.write(&mut self.file) {
-                // What is done would come again if this were forgotten, so it is kept and tried again.
-                tracing::error!("the queue could not be written, trying again in {AGAIN_AFTER:?}: {error}");
-                self.again = Instant::now() + AGAIN_AFTER;
-            } else if goes_on {
-                self.look();
+            let is_written = self.write();
+            if goes_on {
+                self.look(is_written);
             }
         }
         if let Err(error) = self.file.release_all() {
@@ -127,9 +124,19 @@ impl Keeper {
         look.min(renew).max(self.again.saturating_duration_since(Instant::now()))
     }
 
-    /// Looks for what somebody waits for, and after the leases.
-    fn look(&mut self) {
-        if let Some(max) = self.claim {
+    /// Writes down what is through; answers whether that could be done.
+    fn write(&mut self) -> bool {
+        let Err(error) = self.ended.write(&mut self.file) else { return true };
+        // What is done would come again if this were forgotten, so it is kept and tried again.
+        tracing::error!("the queue could not be written, trying again in {AGAIN_AFTER:?}: {error}");
+        self.again = Instant::now() + AGAIN_AFTER;
+        false
+    }
+
+    /// Looks for what somebody waits for, if there is use in it, and after the leases: others would take what is in
+    /// hand, also if it is through and that cannot be written.
+    fn look(&mut self, is_of_use: bool) {
+        if let Some(max) = self.claim.filter(|_| is_of_use) {
             match self.file.bring_what_is_due().and_then(|()| self.file.claim(max)) {
                 Ok(batch) if batch.is_empty() => {}
                 Err(error @ SourceError::Unavailable { .. }) => {
@@ -211,5 +218,42 @@ fn publish(file: &mut QueueFile, messages: &[Message], publishers: Vec<Answer>) 
         // If all could not be written at once, each is tried alone and told what is wrong with it.
         let answer = if is_all_there { Ok(()) } else { file.publish(std::slice::from_ref(message)) };
         let _ = publisher.send(answer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Config;
+
+    #[test]
+    fn while_nothing_can_be_settled_what_is_in_hand_stays_ours() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("queue.db");
+        let url = format!("sqlite:{}", path.display());
+        let settings = Config::from_map([("ckan.site_id", "portal"), ("amqp.url", &url)]).unwrap().queue;
+        let mut file = QueueFile::open(&path, &settings).unwrap();
+        file.publish(&[Message { routing_key: "Package".to_owned(), body: "{}".into(), id: None }]).unwrap();
+        let claimed = file.claim(1).unwrap().remove(0);
+        let outside = rusqlite::Connection::open(&path).unwrap();
+        outside
+            .execute_batch(
+                "UPDATE message SET held_until_ms = 1;
+                 CREATE TRIGGER broken BEFORE DELETE ON message BEGIN SELECT RAISE(ABORT, 'broken'); END;",
+            )
+            .unwrap();
+        let now = Instant::now();
+        let Some(renewed) = now.checked_sub(RENEW_EVERY) else { return };
+        let ended = Ended { settled: vec![claimed.receipt], released: Vec::new() };
+        let mut keeper =
+            Keeper { file, batches: async_mpsc::unbounded_channel().0, claim: None, ended, renewed, again: now };
+        let is_written = keeper.write();
+        assert!(!is_written);
+        keeper.look(is_written);
+        let until: i64 = outside.query_row("SELECT held_until_ms FROM message", [], |row| row.get(0)).unwrap();
+        assert!(until > 1, "it was renewed");
+        outside.execute_batch("DROP TRIGGER broken").unwrap();
+        assert!(keeper.write(), "and is settled once that can be written");
+        assert_eq!(keeper.file.depth().unwrap(), 0);
     }
 }

@@ -125,11 +125,12 @@ pub const NEXT_DEAD: &str = "
         (SELECT bytes FROM body WHERE body.id = dead.body)
     FROM dead WHERE queue = ?1 AND id > ?2 AND id <= ?3 ORDER BY id LIMIT 1";
 
-/// Id: a dead letter goes back to its worker, with a fresh start. Its hops go on: of two copies the later is known.
+/// Id, new name or none: a dead letter goes back to its worker, with a fresh start. Its hops go on: of two copies the
+/// later is known.
 pub const REPLAY: &str = "
     INSERT INTO message (queue, routing_key, message_id, published_ms, replayed, size, body, worker, attempts, hops,
         first_seen_ms)
-    SELECT queue, routing_key, message_id, published_ms, replayed + 1, size, body, worker, 0, hops, first_seen_ms
+    SELECT queue, routing_key, coalesce(?2, message_id), published_ms, replayed + 1, size, body, worker, 0, hops, first_seen_ms
     FROM dead WHERE id = ?1";
 
 /// Id.

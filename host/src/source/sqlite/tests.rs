@@ -23,7 +23,7 @@ fn settings(dir: &Path) -> Settings {
         exchange: "portal".to_owned(),
         routing_key: "*".to_owned(),
         prefetch: None,
-        prefetch_bytes: 64 << 20,
+        prefetch_bytes: 1 << 26,
         ladder: Ladder::default(),
         create: true,
     }
@@ -215,6 +215,20 @@ fn no_more_bytes_are_in_hand_than_may_be_but_always_one_message() {
     assert_eq!(sizes(&queue.claim(9).unwrap()), [400]);
     queue.settle(&[receipt(&second[0])]).unwrap();
     assert_eq!(sizes(&queue.claim(9).unwrap()), [400, 100]);
+}
+
+#[test]
+fn what_is_claimed_again_after_its_lease_ran_out_takes_its_room_only_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = settings(dir.path());
+    settings.prefetch_bytes = 1000;
+    let mut queue = QueueFile::open(&dir.path().join("queue.db"), &settings).unwrap();
+    publish(&mut queue, &[b'x'; 400]);
+    assert_eq!(queue.claim(9).unwrap().len(), 1);
+    queue.store.write(|change| change.execute("UPDATE message SET held_by = NULL", [])).unwrap();
+    assert_eq!(queue.claim(9).unwrap().len(), 1);
+    publish(&mut queue, &[b'x'; 400]);
+    assert_eq!(queue.claim(9).unwrap().len(), 1, "there is room for it");
 }
 
 #[test]
