@@ -53,17 +53,10 @@ pub struct AmqpGraveyard {
     left: u64,
     /// How many were got and are not acknowledged.
     in_hand: u64,
-<<<<<<< HEAD
     /// How many were acknowledged. The broker does not answer to that, but only to the end of the channel.
     acknowledged: u64,
     /// What was got ahead of its turn.
     ahead: VecDeque<Message>,
-=======
-    /// What was got ahead of its turn.
-    ahead: VecDeque<Message>,
-    /// How many were acknowledged. The broker does not answer to that, but only to the end of the channel.
-    acknowledged: u64,
->>>>>>> 1f142b2
 }
 
 /// A connection to publish on, made when it is needed.
@@ -97,13 +90,8 @@ impl AmqpGraveyard {
             count,
             left: count,
             in_hand: 0,
-<<<<<<< HEAD
             acknowledged: 0,
             ahead: VecDeque::new(),
-=======
-            ahead: VecDeque::new(),
-            acknowledged: 0,
->>>>>>> 1f142b2
         }))
     }
 
