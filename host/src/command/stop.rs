@@ -34,7 +34,7 @@ pub fn on_signals() -> Stop {
         runtime.block_on(async {
             by_hand.store(asked_to_stop().await, Ordering::Release);
             stop.send_replace(true);
-            say("stopping: work in hand is finished, the rest goes back; once more to stop at once");
+            say("stopping: waiting for the work in hand, the rest goes back; once more to stop at once");
             asked_to_stop().await;
             // What is cut off now was not the fault of what was being worked on.
             journal::forgive_all();
