@@ -216,7 +216,11 @@ impl Consumer {
         let mut depth = None;
         let settled = timeout(SOON, async {
             while depth != Some(expected) {
-                depth = Some(self.source.depth().await.unwrap());
+                // While there is no session yet, or none any more, nobody can say.
+                match self.source.depth().await {
+                    Ok(waiting) => depth = Some(waiting),
+                    Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+                }
             }
         });
         assert!(settled.await.is_ok(), "the depth is {depth:?}, expected {expected}");
