@@ -217,7 +217,10 @@ impl App {
         }
         ground.introduce_us(&stop)?;
         let Ground { runtime, services, give_up, _fetched_dir, .. } = ground;
-        let journal = Journal::open(&self.config.journal)?;
+        // Whatever may come again at once is to be known.
+        let mut journal = self.config.journal.clone();
+        journal.keep = journal.keep.max(self.in_hand_max(&members) * 4);
+        let journal = Journal::open(&journal)?;
         let members: Arc<[Member]> = members.into();
         let source = {
             // Opening a source starts its tasks.

@@ -188,7 +188,7 @@ pub const HOST: &[Key] = &[
         "journal.keep",
         &[],
         Count { min: 1000, max: 10_000_000 },
-        Fixed("100000"),
+        Fixed("20000"),
         "How many ended runs the journal remembers. Only what a broker may still deliver again matters: a few times the \
          prefetch.",
     ),
