@@ -69,6 +69,14 @@ impl Error {
         self
     }
 
+    /// Puts JSON with more beside it.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_detail(mut self, detail: String) -> Self {
+        self.detail = detail;
+        self
+    }
+
     /// Puts what was being done before the message: `reading the cover page: file not found`.
     #[must_use]
     pub fn context(mut self, doing: impl fmt::Display) -> Self {

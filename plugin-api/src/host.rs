@@ -9,7 +9,8 @@ use ckan_worker_abi::abi_stable::std_types::{RResult, RSlice, RStr, RVec};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::{Class, Error, Result};
+use crate::http::{Request, Response, WireRequest};
+use crate::{Ckan, Class, Error, Result, State};
 
 /// How much a log line matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,7 +34,7 @@ pub enum Level {
 /// answers at once with an error of [`Class::Cancelled`]; pass it on with `?`.
 #[derive(Clone, Copy)]
 pub struct Host<'a> {
-    raw: abi::Host,
+    pub(crate) raw: abi::Host,
     call: PhantomData<&'a ()>,
 }
 
@@ -132,43 +133,38 @@ impl<'a> Host<'a> {
         let answer = unsafe { (self.raw.vt.fetch())(self.raw.ctx, RSlice::from_slice(&request)) };
         received(answer)
     }
-}
 
-/// The portal, by its action API.
-#[derive(Clone, Copy)]
-pub struct Ckan<'a> {
-    host: Host<'a>,
-}
-
-impl Ckan<'_> {
-    /// Calls an action, by POST, and answers its `result`.
-    ///
-    /// ```
-    /// # use ckan_worker_plugin::prelude::*;
-    /// fn touch(host: &Host<'_>, id: &str) -> Result<Value> {
-    ///     host.ckan().action("package_patch", json!({ "id": id, "notes": "seen" }))
-    /// }
-    /// ```
-    ///
-    /// # Errors
-    /// `ckan.not-found`, `ckan.not-authorized`, `ckan.validation`, `ckan.lost-race`, `ckan.bad-request`,
-    /// `ckan.rate-limited`, `ckan.unavailable`, …: see [`Error::code`]. Those that cannot pass are permanent.
-    pub fn action<T: DeserializeOwned>(&self, name: &str, parameters: impl Serialize) -> Result<T> {
-        let body = serde_json::to_vec(&parameters)?;
-        let raw = self.host.raw;
-        // SAFETY: the context is valid while `Host` is; name and body outlive the call.
-        received(unsafe { (raw.vt.ckan_action())(raw.ctx, name.into(), RSlice::from_slice(&body)) })
+    /// A request to a stranger's address, to be described: how, under which limits, and with which conditions.
+    pub fn request(&self, url: &str) -> Request<'a> {
+        let wire = WireRequest { url: url.to_owned(), ..WireRequest::default() };
+        Request { host: *self, wire, body: Vec::new() }
     }
 
-    /// Calls an action that changes nothing, by GET, and answers its `result`. Parameters are texts and numbers.
+    pub(crate) fn send(&self, request: &WireRequest, body: &[u8]) -> Result<Response> {
+        let http = self.raw.vt.http().ok_or_else(too_old)?;
+        let request = serde_json::to_vec(request)?;
+        // SAFETY: the context is valid throughout `'a`; request and body outlive the call.
+        received(unsafe { http(self.raw.ctx, RSlice::from_slice(&request), RSlice::from_slice(body)) })
+    }
+
+    /// What this worker remembers.
+    pub fn state(&self) -> State<'a> {
+        State { host: *self }
+    }
+
+    /// Has this worker called again for a dataset, by its id, after this time, once this run has ended well.
+    ///
+    /// It comes as a notification of the class `Package` with the operation `recheck`, which the manifest must ask for,
+    /// and `{"id": …}` as its payload, when there is room beside what the portal announces. There is one such wish for
+    /// each dataset: a later one replaces it, and a zero takes it back.
     ///
     /// # Errors
-    /// As [`action`](Self::action).
-    pub fn get<T: DeserializeOwned>(&self, name: &str, parameters: impl Serialize) -> Result<T> {
-        let query = serde_json::to_vec(&parameters)?;
-        let raw = self.host.raw;
-        // SAFETY: the context is valid while `Host` is; name and query outlive the call.
-        received(unsafe { (raw.vt.ckan_get())(raw.ctx, name.into(), RSlice::from_slice(&query)) })
+    /// `recheck.id` if it is not the id of a dataset.
+    pub fn recheck_after(&self, dataset_id: &str, delay: Duration) -> Result<()> {
+        let recheck = self.raw.vt.recheck().ok_or_else(too_old)?;
+        let milliseconds = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+        // SAFETY: the context is valid throughout `'a`; the id outlives the call.
+        bytes(unsafe { recheck(self.raw.ctx, dataset_id.into(), milliseconds) }).map(drop)
     }
 }
 
@@ -203,13 +199,25 @@ struct FetchRequest<'a> {
     bytes_max: u64,
 }
 
-fn received<T: DeserializeOwned>(answer: RResult<RVec<u8>, abi::Reply>) -> Result<T> {
+pub(crate) fn received<T: DeserializeOwned>(answer: abi::Answer) -> Result<T> {
+    serde_json::from_slice(&bytes(answer)?).map_err(|error| {
+        Error::permanent(format!("the answer does not have the expected shape: {error}")).with_code("answer")
+    })
+}
+
+pub(crate) fn bytes(answer: abi::Answer) -> Result<RVec<u8>> {
     match answer {
-        RResult::ROk(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
-            Error::permanent(format!("the answer does not have the expected shape: {error}")).with_code("answer")
-        }),
+        RResult::ROk(bytes) => Ok(bytes),
         RResult::RErr(reply) => Err(Error::from_reply(reply)),
     }
+}
+
+/// What a host says that does not have a function yet.
+pub(crate) fn too_old() -> Error {
+    Error::permanent(
+        "this host is older than the worker: it speaks ABI 1.0, and the worker needs 1.1; use a newer `worker`",
+    )
+    .with_code("host.too-old")
 }
 
 impl Error {

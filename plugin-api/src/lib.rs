@@ -1,12 +1,15 @@
 #![doc = include_str!("../README.md")]
 #![warn(missing_docs)]
 
+mod ckan;
 mod error;
 mod host;
+mod http;
 mod manifest;
 mod notification;
 mod outcome;
 mod settings;
+mod state;
 mod worker;
 
 #[doc(hidden)]
@@ -14,14 +17,19 @@ pub mod entity;
 #[doc(hidden)]
 pub mod glue;
 
+pub use ckan::{Ckan, Delta, Search, TaskStatus, Upload, Written};
 pub use error::{Class, Error, Result};
-pub use host::{Ckan, Fetched, Host, Level};
+pub use host::{Fetched, Host, Level};
+#[doc(hidden)]
+pub use http::WireRequest;
+pub use http::{Body, Hash, Method, Redirect, Request, Response, Trace};
 pub use manifest::Manifest;
 pub use notification::Notification;
 pub use outcome::Outcome;
 #[doc(hidden)]
 pub use settings::nearest;
 pub use settings::{SettingProblem, SettingProblems, read_settings};
+pub use state::State;
 pub use worker::{NoSettings, Worker};
 
 /// For settings: `#[derive(Deserialize)] #[serde(crate = "ckan_worker_plugin::serde")]`.

@@ -26,6 +26,12 @@ pub struct Manifest {
     /// How long notifications about one dataset are gathered, in milliseconds, so that a burst of them becomes one call
     /// with the newest; 0 for not at all. For workers that look up the dataset themselves.
     pub coalesce_ms: u64,
+    /// What of a dataset it looks at, as paths in `package_show`: `"private"`, `"resources.*.url"`, `"*"` for all. When
+    /// none of it has changed since the last run that ended well, it is not run again. Empty for all but what changes by
+    /// itself (as `metadata_modified`) and what the worker writes. Only of workers that write to CKAN, or that say this.
+    pub inputs: &'static [&'static str],
+    /// What of a dataset it writes, as paths like those: never an input.
+    pub outputs: &'static [&'static str],
 }
 
 impl Manifest {
@@ -49,6 +55,8 @@ impl Manifest {
             writes: &[],
             serial: false,
             coalesce_ms: 0,
+            inputs: &[],
+            outputs: &[],
         }
     }
 
@@ -83,6 +91,10 @@ impl Manifest {
             .raw(if self.serial { ",\"serial\":true" } else { ",\"serial\":false" })
             .raw(",\"coalesce_ms\":")
             .number(self.coalesce_ms)
+            .raw(",\"inputs\":")
+            .texts(self.inputs)
+            .raw(",\"outputs\":")
+            .texts(self.outputs)
             .raw("}")
             .done()
     }
@@ -224,6 +236,6 @@ mod tests {
         assert_eq!(value["routing_keys"], serde_json::json!(["Package", "Resource"]));
         assert_eq!(value["coalesce_ms"], 2040);
         assert_eq!(value["serial"], false);
-        assert_eq!(value["abi"], "1.0.0");
+        assert_eq!(value["abi"], "1.1.0");
     }
 }

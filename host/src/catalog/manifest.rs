@@ -34,6 +34,10 @@ pub struct Manifest {
     pub serial: bool,
     /// How long notifications about one dataset are gathered for it, in milliseconds; 0 for not at all.
     pub coalesce_ms: u64,
+    /// What of a dataset it looks at; empty for all but what changes by itself and what it writes.
+    pub inputs: Vec<String>,
+    /// What of a dataset it writes.
+    pub outputs: Vec<String>,
 }
 
 impl Manifest {

@@ -95,6 +95,17 @@ impl<'a> Call<'a> {
         ckan_get,
         fetch: fetch_file,
         is_cancelled,
+        http,
+        ckan_upload,
+        ckan_dataset,
+        ckan_merge,
+        ckan_flush,
+        state_get,
+        state_put,
+        state_delete,
+        state_scan,
+        state_swap,
+        recheck,
     }) }
 
     /// Whether the work should be given up.
@@ -292,4 +303,62 @@ unsafe extern "C" fn fetch_file(context: *const c_void, request: RSlice<'_, u8>)
 unsafe extern "C" fn is_cancelled(context: *const c_void) -> bool {
     // SAFETY: as in `log_line`.
     unsafe { on_call(context, |call| call.is_cancelled()) }.unwrap_or(true)
+}
+
+fn not_yet() -> RResult<RVec<u8>, Reply> {
+    RErr(Failure::permanent("host.too-old", "this host does not have it yet").into())
+}
+
+unsafe extern "C" fn http(_: *const c_void, _: RSlice<'_, u8>, _: RSlice<'_, u8>) -> RResult<RVec<u8>, Reply> {
+    not_yet()
+}
+
+unsafe extern "C" fn ckan_upload(
+    _: *const c_void,
+    _: RStr<'_>,
+    _: RSlice<'_, u8>,
+    _: RSlice<'_, u8>,
+) -> RResult<RVec<u8>, Reply> {
+    not_yet()
+}
+
+unsafe extern "C" fn ckan_dataset(_: *const c_void, _: RStr<'_>) -> RResult<RVec<u8>, Reply> {
+    not_yet()
+}
+
+unsafe extern "C" fn ckan_merge(_: *const c_void, _: RSlice<'_, u8>) -> RResult<RVec<u8>, Reply> {
+    not_yet()
+}
+
+unsafe extern "C" fn ckan_flush(_: *const c_void) -> RResult<RVec<u8>, Reply> {
+    not_yet()
+}
+
+unsafe extern "C" fn state_get(_: *const c_void, _: RStr<'_>) -> RResult<RVec<u8>, Reply> {
+    not_yet()
+}
+
+unsafe extern "C" fn state_put(_: *const c_void, _: RStr<'_>, _: RSlice<'_, u8>) -> RResult<RVec<u8>, Reply> {
+    not_yet()
+}
+
+unsafe extern "C" fn state_delete(_: *const c_void, _: RStr<'_>) -> RResult<RVec<u8>, Reply> {
+    not_yet()
+}
+
+unsafe extern "C" fn state_scan(_: *const c_void, _: RStr<'_>, _: RStr<'_>, _: u32) -> RResult<RVec<u8>, Reply> {
+    not_yet()
+}
+
+unsafe extern "C" fn state_swap(
+    _: *const c_void,
+    _: RStr<'_>,
+    _: RSlice<'_, u8>,
+    _: RSlice<'_, u8>,
+) -> RResult<RVec<u8>, Reply> {
+    not_yet()
+}
+
+unsafe extern "C" fn recheck(_: *const c_void, _: RStr<'_>, _: u64) -> RResult<RVec<u8>, Reply> {
+    not_yet()
 }

@@ -138,7 +138,36 @@ pub struct HostVTable {
     /// Whether the work should be given up: the deadline has passed or the host is stopping.
     #[sabi(last_prefix_field)]
     pub is_cancelled: unsafe extern "C" fn(*const c_void) -> bool,
+    /// Since 1.1. Sends one HTTP request to a stranger's address: a JSON request and the body to send; a JSON response.
+    pub http: unsafe extern "C" fn(*const c_void, RSlice<'_, u8>, RSlice<'_, u8>) -> Answer,
+    /// Since 1.1. Calls a CKAN action by POST with a file beside the parameters: its name, a JSON object, and a JSON
+    /// object that says which file; the JSON of `result`.
+    pub ckan_upload: unsafe extern "C" fn(*const c_void, RStr<'_>, RSlice<'_, u8>, RSlice<'_, u8>) -> Answer,
+    /// Since 1.1. Shows a dataset, by its id, as it was announced: waits a moment for what is not committed yet; JSON.
+    pub ckan_dataset: unsafe extern "C" fn(*const c_void, RStr<'_>) -> Answer,
+    /// Since 1.1. Notes what is to be changed of a dataset or a resource: a JSON object. Nothing is sent yet.
+    pub ckan_merge: unsafe extern "C" fn(*const c_void, RSlice<'_, u8>) -> Answer,
+    /// Since 1.1. Writes what was noted, each dataset at once; JSON that says what was written.
+    pub ckan_flush: unsafe extern "C" fn(*const c_void) -> Answer,
+    /// Since 1.1. Reads the value of a key of this worker's; without one the reply's code is `state.absent`.
+    pub state_get: unsafe extern "C" fn(*const c_void, RStr<'_>) -> Answer,
+    /// Since 1.1. Sets the value of a key.
+    pub state_put: unsafe extern "C" fn(*const c_void, RStr<'_>, RSlice<'_, u8>) -> Answer,
+    /// Since 1.1. Deletes a key.
+    pub state_delete: unsafe extern "C" fn(*const c_void, RStr<'_>) -> Answer,
+    /// Since 1.1. Answers up to so many keys that begin with the first text and come behind the second, in order, with
+    /// their values: for each the two lengths as 32-bit little-endian numbers, then the key and the value.
+    pub state_scan: unsafe extern "C" fn(*const c_void, RStr<'_>, RStr<'_>, u32) -> Answer,
+    /// Since 1.1. Sets the value of a key if it is still the one expected; an empty one stands for none. The answer is one
+    /// byte: 1 if it was.
+    pub state_swap: unsafe extern "C" fn(*const c_void, RStr<'_>, RSlice<'_, u8>, RSlice<'_, u8>) -> Answer,
+    /// Since 1.1. Has this worker called again for a dataset, by its id, after so many milliseconds, with the operation
+    /// `recheck`; once the run has ended well. A later wish for the same dataset replaces an earlier one.
+    pub recheck: unsafe extern "C" fn(*const c_void, RStr<'_>, u64) -> Answer,
 }
+
+/// What most of the host's functions answer: bytes, or why not.
+pub type Answer = RResult<RVec<u8>, Reply>;
 
 /// A worker that was created, as an address that only its plugin understands.
 #[repr(transparent)]

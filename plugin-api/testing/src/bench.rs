@@ -2,11 +2,12 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ckan_worker_plugin::{Error, Level, Outcome, Result, Value, Worker};
+use ckan_worker_plugin::{Error, Level, Method, Outcome, Result, Value, WireRequest, Worker, json};
 
 use crate::border;
 use crate::event::Event;
 use crate::portal::Portal;
+use crate::run::Run;
 use crate::web::{Page, Pages};
 
 /// Stands in for the host: runs workers, answers what they ask, and remembers what they did.
@@ -15,6 +16,7 @@ pub struct Bench {
     portal: Portal,
     pages: Pages,
     seen: Mutex<Seen>,
+    state: Mutex<BTreeMap<String, Vec<u8>>>,
     time: Mutex<Time>,
 }
 
@@ -38,12 +40,27 @@ pub struct Request {
     pub parameters: Value,
 }
 
+/// One request that was sent to a stranger's address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sent {
+    /// The address.
+    pub url: String,
+    /// How it was asked.
+    pub method: Method,
+    /// The headers that the worker set.
+    pub headers: Vec<(String, String)>,
+    /// What was posted.
+    pub body: Vec<u8>,
+}
+
 #[derive(Default)]
 struct Seen {
     lines: Vec<Line>,
     requests: Vec<Request>,
     fetched: Vec<String>,
+    sent: Vec<Sent>,
     slept: Vec<Duration>,
+    rechecks: BTreeMap<String, Duration>,
 }
 
 #[derive(Default)]
@@ -121,6 +138,32 @@ impl Bench {
         lock(&self.seen).fetched.clone()
     }
 
+    /// The requests that were sent to strangers' addresses, those that failed too.
+    pub fn sent(&self) -> Vec<Sent> {
+        lock(&self.seen).sent.clone()
+    }
+
+    /// When the worker wants to be called again, by the ids of the datasets.
+    pub fn rechecks(&self) -> BTreeMap<String, Duration> {
+        lock(&self.seen).rechecks.clone()
+    }
+
+    /// What is remembered under a key, as runs that ended well have left it.
+    pub fn remembered(&self, key: &str) -> Option<Value> {
+        lock(&self.state).get(key).and_then(|value| serde_json::from_slice(value).ok())
+    }
+
+    /// All keys under which something is remembered.
+    pub fn keys(&self) -> Vec<String> {
+        lock(&self.state).keys().cloned().collect()
+    }
+
+    /// Remembers this under a key before a run.
+    #[expect(clippy::needless_pass_by_value, reason = "tests make it where they use it")]
+    pub fn remember(&self, key: &str, value: Value) {
+        lock(&self.state).insert(key.to_owned(), value.to_string().into_bytes());
+    }
+
     /// How long the worker asked to sleep, each time.
     pub fn slept(&self) -> Vec<Duration> {
         lock(&self.seen).slept.clone()
@@ -179,6 +222,54 @@ impl Bench {
         self.check_cancelled()?;
         let fetched = self.pages.fetch(url, request["bytes_max"].as_u64().unwrap_or(u64::MAX), files)?;
         Ok(serde_json::to_vec(&fetched)?)
+    }
+
+    pub(crate) fn http(&self, request: &[u8], body: &[u8], files: &std::path::Path) -> Result<Vec<u8>> {
+        self.check_cancelled()?;
+        let request: WireRequest = serde_json::from_slice(request)?;
+        let sent = Sent {
+            url: request.url.clone(),
+            method: request.method,
+            headers: request.headers.clone(),
+            body: body.to_vec(),
+        };
+        let mut seen = lock(&self.seen);
+        seen.fetched.push(request.url.clone());
+        seen.sent.push(sent);
+        drop(seen);
+        if self.pages.takes_back(&request.url) {
+            self.cancel();
+        }
+        self.check_cancelled()?;
+        Ok(serde_json::to_vec(&self.pages.respond(&request, files)?)?)
+    }
+
+    pub(crate) fn upload(&self, name: &str, parameters: &[u8], file: &[u8]) -> Result<Vec<u8>> {
+        self.check_cancelled()?;
+        let mut parameters: Value = serde_json::from_slice(parameters)?;
+        let file: Value = serde_json::from_slice(file)?;
+        let content = std::fs::read(file["path"].as_str().unwrap_or_default())
+            .map_err(|error| Error::permanent(format!("the file cannot be read: {error}")).with_code("ckan.upload"))?;
+        parameters[file["field"].as_str().unwrap_or("upload")] =
+            json!({ "filename": file["filename"], "mimetype": file["mimetype"], "bytes": content.len() });
+        lock(&self.seen).requests.push(Request { action: name.to_owned(), parameters: parameters.clone() });
+        Ok(self.portal.call(name, &parameters)?.to_string().into_bytes())
+    }
+
+    pub(crate) fn dataset(&self, id: &str) -> Result<Vec<u8>> {
+        self.action("package_show", json!({ "id": id }).to_string().as_bytes())
+    }
+
+    pub(crate) fn state(&self) -> BTreeMap<String, Vec<u8>> {
+        lock(&self.state).clone()
+    }
+
+    pub(crate) fn end(&self, run: Run) {
+        let mut rechecks = run.rechecks().clone();
+        *lock(&self.state) = run.into_state();
+        let mut seen = lock(&self.seen);
+        seen.rechecks.append(&mut rechecks);
+        seen.rechecks.retain(|_, delay| !delay.is_zero());
     }
 
     fn check_cancelled(&self) -> Result<()> {

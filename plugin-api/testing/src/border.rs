@@ -3,6 +3,7 @@
 
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use ckan_worker_abi as abi;
@@ -12,19 +13,26 @@ use ckan_worker_abi::abi_stable::std_types::{RErr, ROk, RResult, RSlice, RStr, R
 use ckan_worker_plugin::{Error, Level, Outcome, Result, Worker, entity, glue};
 use tempfile::TempDir;
 
-use crate::bench::{Bench, Line};
+use crate::bench::{Bench, Line, lock};
 use crate::event::Event;
+use crate::run::Run;
 
 /// One call of a worker: what the context in its `Host` points to.
 struct Call<'a> {
     bench: &'a Bench,
     /// Where fetched files are; deleted when the call ends.
     files: TempDir,
+    /// What is stored and written when it ends well.
+    run: Mutex<Run>,
 }
 
 impl<'a> Call<'a> {
-    fn new(bench: &'a Bench) -> Result<Self> {
-        Ok(Self { bench, files: TempDir::new()? })
+    fn new(bench: &'a Bench, package_id: Option<&str>) -> Result<Self> {
+        Ok(Self { bench, files: TempDir::new()?, run: Mutex::new(Run::new(bench.state(), package_id)) })
+    }
+
+    fn run(&self) -> MutexGuard<'_, Run> {
+        lock(&self.run)
     }
 
     fn host(&self) -> abi::Host {
@@ -34,7 +42,7 @@ impl<'a> Call<'a> {
 
 /// Makes a worker through its plugin's `create`.
 pub(crate) fn create<W: Worker>(bench: &Bench, settings: &str) -> Result<W> {
-    let call = Call::new(bench)?;
+    let call = Call::new(bench, None)?;
     // SAFETY: the context outlives the call. It need not outlive the worker: `Worker::create` borrows the host, and
     // only a plugin that is a file uses it later, in its panic hook.
     let made = unsafe { (glue::module::<W>().create())(call.host(), settings.into()) };
@@ -47,8 +55,8 @@ pub(crate) fn create<W: Worker>(bench: &Bench, settings: &str) -> Result<W> {
 
 /// Runs a worker through its plugin's `consume`.
 pub(crate) fn consume<W: Worker>(bench: &Bench, worker: &W, event: &Event) -> Result<Outcome> {
-    let call = Call::new(bench)?;
     let ids = entity::ids(&event.routing_key, &event.payload);
+    let call = Call::new(bench, ids.package.as_deref())?;
     let attrs: Vec<abi::Attr<'_>> = [("entity-id", &ids.entity), ("package-id", &ids.package)]
         .into_iter()
         .filter_map(|(key, id)| Some(abi::Attr { key: key.into(), value: id.as_deref()?.into() }))
@@ -66,7 +74,11 @@ pub(crate) fn consume<W: Worker>(bench: &Bench, worker: &W, event: &Event) -> Re
     // SAFETY: the instance is a `W`, the type that these functions are of, and is only read; it, the context and the
     // delivery outlive the call.
     let reply = unsafe { (glue::module::<W>().consume())(instance, call.host(), &delivery) };
-    outcome_of(reply)
+    let outcome = outcome_of(reply)?;
+    // As in the host: what was noted is written, and then what was remembered is stored, if the run ended well.
+    call.run().flush(bench)?;
+    bench.end(call.run().clone());
+    Ok(outcome)
 }
 
 fn outcome_of(reply: abi::Reply) -> Result<Outcome> {
@@ -96,6 +108,17 @@ impl Services {
         ckan_get: ckan_action,
         fetch,
         is_cancelled,
+        http,
+        ckan_upload,
+        ckan_dataset,
+        ckan_merge,
+        ckan_flush,
+        state_get,
+        state_put,
+        state_delete,
+        state_scan,
+        state_swap,
+        recheck,
     }) }
 }
 
@@ -158,6 +181,83 @@ unsafe extern "C" fn fetch(ctx: *const c_void, request: RSlice<'_, u8>) -> RResu
 unsafe extern "C" fn is_cancelled(ctx: *const c_void) -> bool {
     // SAFETY: as in `log`.
     guarded(true, || unsafe { call_of(ctx) }.bench.is_cancelled())
+}
+
+unsafe extern "C" fn http(ctx: *const c_void, request: RSlice<'_, u8>, body: RSlice<'_, u8>) -> abi::Answer {
+    answer(|| {
+        // SAFETY: as in `log`.
+        let call = unsafe { call_of(ctx) };
+        call.bench.http(request.as_slice(), body.as_slice(), call.files.path())
+    })
+}
+
+unsafe extern "C" fn ckan_upload(
+    ctx: *const c_void,
+    name: RStr<'_>,
+    parameters: RSlice<'_, u8>,
+    file: RSlice<'_, u8>,
+) -> abi::Answer {
+    // SAFETY: as in `log`.
+    answer(|| unsafe { call_of(ctx) }.bench.upload(name.as_str(), parameters.as_slice(), file.as_slice()))
+}
+
+unsafe extern "C" fn ckan_dataset(ctx: *const c_void, id: RStr<'_>) -> abi::Answer {
+    // SAFETY: as in `log`.
+    answer(|| unsafe { call_of(ctx) }.bench.dataset(id.as_str()))
+}
+
+unsafe extern "C" fn ckan_merge(ctx: *const c_void, delta: RSlice<'_, u8>) -> abi::Answer {
+    answer(|| {
+        // SAFETY: as in `log`.
+        let call = unsafe { call_of(ctx) };
+        call.run().note(call.bench, delta.as_slice())
+    })
+}
+
+unsafe extern "C" fn ckan_flush(ctx: *const c_void) -> abi::Answer {
+    answer(|| {
+        // SAFETY: as in `log`.
+        let call = unsafe { call_of(ctx) };
+        call.run().flush(call.bench)
+    })
+}
+
+unsafe extern "C" fn state_get(ctx: *const c_void, key: RStr<'_>) -> abi::Answer {
+    // SAFETY: as in `log`.
+    answer(|| unsafe { call_of(ctx) }.run().get(key.as_str()))
+}
+
+unsafe extern "C" fn state_put(ctx: *const c_void, key: RStr<'_>, value: RSlice<'_, u8>) -> abi::Answer {
+    // SAFETY: as in `log`.
+    answer(|| unsafe { call_of(ctx) }.run().set(key.as_str(), Some(value.as_slice())))
+}
+
+unsafe extern "C" fn state_delete(ctx: *const c_void, key: RStr<'_>) -> abi::Answer {
+    // SAFETY: as in `log`.
+    answer(|| unsafe { call_of(ctx) }.run().set(key.as_str(), None))
+}
+
+unsafe extern "C" fn state_scan(ctx: *const c_void, prefix: RStr<'_>, after: RStr<'_>, limit: u32) -> abi::Answer {
+    // SAFETY: as in `log`.
+    answer(|| Ok(unsafe { call_of(ctx) }.run().scan(prefix.as_str(), after.as_str(), limit as usize)))
+}
+
+unsafe extern "C" fn state_swap(
+    ctx: *const c_void,
+    key: RStr<'_>,
+    expected: RSlice<'_, u8>,
+    value: RSlice<'_, u8>,
+) -> abi::Answer {
+    // SAFETY: as in `log`.
+    answer(|| unsafe { call_of(ctx) }.run().swap(key.as_str(), expected.as_slice(), value.as_slice()))
+}
+
+unsafe extern "C" fn recheck(ctx: *const c_void, id: RStr<'_>, milliseconds: u64) -> abi::Answer {
+    answer(|| {
+        // SAFETY: as in `log`.
+        unsafe { call_of(ctx) }.run().recheck(id.as_str(), Duration::from_millis(milliseconds));
+        Ok(Vec::new())
+    })
 }
 
 fn answer(work: impl FnOnce() -> Result<Vec<u8>>) -> RResult<RVec<u8>, abi::Reply> {

@@ -33,6 +33,15 @@ impl Portal {
         lock(&self.0).dataset(id).cloned()
     }
 
+    /// The id of the dataset that a resource belongs to.
+    pub(crate) fn dataset_of(&self, resource: &str) -> Option<String> {
+        let state = lock(&self.0);
+        let has_it = |dataset: &&Value| {
+            dataset["resources"].as_array().is_some_and(|all| all.iter().any(|one| one["id"] == resource))
+        };
+        state.datasets.iter().find(has_it).and_then(|dataset| dataset["id"].as_str().map(str::to_owned))
+    }
+
     /// Arranges what an action answers from now on, in place of what the portal knows.
     pub fn answer(&self, action: &str, result: Value) {
         lock(&self.0).answers.insert(action.to_owned(), result);

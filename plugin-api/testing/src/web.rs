@@ -1,10 +1,11 @@
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use ckan_worker_plugin::{Error, Fetched, Result};
+use ckan_worker_plugin::{Body, Error, Fetched, Hash, Method, Redirect, Response, Result, Trace, WireRequest};
+use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 use crate::bench::lock;
@@ -21,13 +22,13 @@ struct Answer {
     last_modified: Option<String>,
     status: Option<u16>,
     retry_after: Option<Duration>,
-    redirect: Option<Redirect>,
+    redirect: Option<Moved>,
     failure: Option<Error>,
     takes_back: bool,
 }
 
 #[derive(Debug, Clone)]
-struct Redirect {
+struct Moved {
     to: String,
     permanent: bool,
 }
@@ -74,7 +75,7 @@ impl Page<'_> {
 
     /// Sends who asks to another address, for good (301) or for now (302).
     pub fn redirect(self, to: &str, permanent: bool) -> Self {
-        self.with(|answer| answer.redirect = Some(Redirect { to: to.to_owned(), permanent }))
+        self.with(|answer| answer.redirect = Some(Moved { to: to.to_owned(), permanent }))
     }
 
     /// Fails; the code is the error's: `Error::retryable("timed out").with_code("fetch.timeout")`.
@@ -104,50 +105,89 @@ impl Pages {
 
     /// Fetches an address into a file in `dir`.
     pub(crate) fn fetch(&self, url: &str, bytes_max: u64, dir: &Path) -> Result<Fetched> {
+        let request = WireRequest { url: url.to_owned(), bytes_max, ..WireRequest::default() };
+        let response = self.respond(&request, dir)?;
+        response.into_fetched().ok_or_else(|| Error::retryable("an answer without a body").with_code("fetch.read"))
+    }
+
+    /// Answers a request, with its body in a file in `dir`.
+    pub(crate) fn respond(&self, request: &WireRequest, dir: &Path) -> Result<Response> {
+        let url = &request.url;
         if !url.starts_with("http://") && !url.starts_with("https://") {
             let message = format!("Invalid url scheme. Please use one of: http, https; got {url:?}");
             return Err(Error::permanent(message).with_code("fetch.invalid-url"));
         }
-        let (mut at, mut redirects, mut permanent) = (url.to_owned(), 0, true);
+        let mut trace = Trace { url: url.clone(), ..Trace::default() };
         let answer = loop {
-            let answer = lock(&self.0).get(&at).cloned();
-            let answer = answer.ok_or_else(|| nobody_at(&at))?;
+            let answer = lock(&self.0).get(&trace.url).cloned();
+            let answer = answer.ok_or_else(|| traced(nobody_at(&trace.url), &trace))?;
             let Some(redirect) = &answer.redirect else { break answer };
-            (at, permanent, redirects) = (redirect.to.clone(), permanent && redirect.permanent, redirects + 1);
-            if redirects > 10 {
-                return Err(Error::permanent("Too many redirects").with_code("fetch.redirects"));
+            let status = if redirect.permanent { 301 } else { 302 };
+            trace.redirects.push(Redirect { status, url: redirect.to.clone() });
+            trace.url.clone_from(&redirect.to);
+            if trace.redirects.len() > 10 {
+                return Err(traced(Error::permanent("Too many redirects").with_code("fetch.redirects"), &trace));
             }
         };
-        let path = save(&answer.give(bytes_max)?, dir)?;
-        Ok(Fetched {
-            path,
-            bytes: answer.body.len() as u64,
-            sha256: hexadecimal(&Sha256::digest(&answer.body)),
-            status: answer.status.unwrap_or(200),
-            content_type: answer.content_type,
-            url: at,
-            redirects,
-            permanent_redirect: redirects > 0 && permanent,
-            etag: answer.etag,
-            last_modified: answer.last_modified,
-        })
+        trace.status = Some(answer.status.unwrap_or(200));
+        if answer.is_known(request) {
+            trace.status = Some(304);
+            return Ok(Response { trace, headers: answer.headers(), body: None });
+        }
+        let body = answer.give(request).map_err(|error| traced(error, &trace))?;
+        let body = body.map(|(bytes, is_whole)| save(&bytes, is_whole, request.hash, dir)).transpose()?;
+        Ok(Response { trace, headers: answer.headers(), body })
     }
 }
 
 impl Answer {
-    fn give(&self, bytes_max: u64) -> Result<Vec<u8>> {
+    /// Whether who asks has it already, and says so.
+    fn is_known(&self, request: &WireRequest) -> bool {
+        let asked = |name: &str| request.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+        match asked("If-None-Match") {
+            Some((_, etag)) => Some(etag) == self.etag.as_ref(),
+            None => asked("If-Modified-Since").is_some_and(|(_, date)| Some(date) == self.last_modified.as_ref()),
+        }
+    }
+
+    fn headers(&self) -> BTreeMap<String, String> {
+        let length = Some(self.body.len().to_string());
+        [
+            ("content-type", &self.content_type),
+            ("etag", &self.etag),
+            ("last-modified", &self.last_modified),
+            ("content-length", &length),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value.clone()?)))
+        .collect()
+    }
+
+    /// The body, as far as it is asked for, and whether that is all of it.
+    fn give(&self, request: &WireRequest) -> Result<Option<(Vec<u8>, bool)>> {
+        let bytes_max = request.bytes_max;
         if let Some(error) = &self.failure {
             return Err(error.clone());
         }
         if let Some(status) = self.status.filter(|status| *status >= 400) {
             return Err(self.status_error(status));
         }
+        if matches!(request.method, Method::Head | Method::Check) {
+            return Ok(None);
+        }
+        if let Some(first) = request.first_bytes {
+            let first = usize::try_from(first).unwrap_or(usize::MAX).min(self.body.len());
+            return Ok(Some((self.body[..first].to_vec(), first == self.body.len())));
+        }
         let bytes = self.body.len() as u64;
+        if bytes_max == 0 {
+            return Ok(None);
+        }
         if bytes > bytes_max {
             let message = format!("Content-length {bytes} exceeds maximum allowed value {bytes_max}");
             return Err(Error::permanent(message).with_code("fetch.too-large"));
         }
-        Ok(self.body.clone())
+        Ok(Some((self.body.clone(), true)))
     }
 
     fn status_error(&self, status: u16) -> Error {
@@ -162,14 +202,23 @@ impl Answer {
     }
 }
 
-fn save(body: &[u8], dir: &Path) -> Result<PathBuf> {
+fn save(content: &[u8], is_whole: bool, hash: Hash, dir: &Path) -> Result<Body> {
     let mut file = tempfile::NamedTempFile::new_in(dir)?;
-    file.write_all(body)?;
-    Ok(file.keep()?.1)
+    file.write_all(content)?;
+    let hash = match hash {
+        Hash::Sha256 => hexadecimal(&Sha256::digest(content)),
+        Hash::Sha1 => hexadecimal(&Sha1::digest(content)),
+    };
+    Ok(Body { path: file.keep()?.1, bytes: content.len() as u64, hash, is_whole })
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+}
+
+/// An error that says how far the request came.
+fn traced(error: Error, trace: &Trace) -> Error {
+    error.with_detail(serde_json::to_string(trace).unwrap_or_default())
 }
 
 fn nobody_at(url: &str) -> Error {

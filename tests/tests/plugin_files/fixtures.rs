@@ -30,11 +30,11 @@ pub fn built() -> &'static Built {
 type Edit = (&'static str, &'static str, &'static str);
 
 const NEWER: &[Edit] = &[
-    ("abi/Cargo.toml", "version = \"1.0.0\"", "version = \"1.1.0\""),
+    ("abi/Cargo.toml", "version = \"1.1.0\"", "version = \"1.2.0\""),
     (
         "abi/src/lib.rs",
-        "    pub is_cancelled: unsafe extern \"C\" fn(*const c_void) -> bool,\n",
-        "    pub is_cancelled: unsafe extern \"C\" fn(*const c_void) -> bool,\n\
+        "    pub recheck: unsafe extern \"C\" fn(*const c_void, RStr<'_>, u64) -> Answer,\n",
+        "    pub recheck: unsafe extern \"C\" fn(*const c_void, RStr<'_>, u64) -> Answer,\n\
              /// Counts.\n\
              pub metric_add: unsafe extern \"C\" fn(*const c_void, RStr<'_>, u64),\n",
     ),

@@ -93,7 +93,7 @@ fn plugins_list_says_state_and_reason_of_every_file() {
     plugins::list_json(&catalog, &mut json).unwrap();
     let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
     assert_eq!(json["schema"], "ckan-worker/1");
-    assert_eq!(json["plugins"][0]["manifest"]["abi"], "1.0.0");
+    assert_eq!(json["plugins"][0]["manifest"]["abi"], "1.1.0");
     assert_eq!(json["plugins"][1]["reason"]["code"], "plugin::unreadable");
 }
 
@@ -105,7 +105,7 @@ fn plugins_inspect_says_all_that_stands_in_the_file() {
     let exit = plugins::inspect_text(&entry, &mut text).unwrap();
     assert_eq!(exit, ckan_worker::exit::Exit::Done);
     let text = String::from_utf8(text).unwrap();
-    for line in ["name          plain", "routing keys  Package", "operations    new, panic", "plugin ABI    1.0.0"] {
+    for line in ["name          plain", "routing keys  Package", "operations    new, panic", "plugin ABI    1.1.0"] {
         assert!(text.lines().any(|found| found == line), "{text}");
     }
     let mut json = Vec::new();

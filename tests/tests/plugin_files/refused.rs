@@ -67,7 +67,7 @@ fn a_plugin_for_abi_2_is_refused_before_any_of_its_code_runs() {
     rig.refuses(&path, State::Incompatible, text);
     assert!(!trap.exists());
 
-    let real = rig.put("libckan_worker_plain.so", &patched(plain(), br#""abi":"1.0.0""#, br#""abi":"2.0.0""#));
+    let real = rig.put("libckan_worker_plain.so", &patched(plain(), br#""abi":"1.1.0""#, br#""abi":"2.0.0""#));
     assert_eq!(rig.load(&real).unwrap_err().code(), "plugin::other-abi");
 }
 

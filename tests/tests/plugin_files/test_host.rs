@@ -54,8 +54,28 @@ impl TestHost {
 fn vtable() -> HostVTableRef {
     static VTABLE: OnceLock<HostVTableRef> = OnceLock::new();
     *VTABLE.get_or_init(|| {
-        HostVTable { log, log_level, remaining_ms, sleep_ms, ckan_action: ask, ckan_get: ask, fetch, is_cancelled }
-            .leak_into_prefix()
+        HostVTable {
+            log,
+            log_level,
+            remaining_ms,
+            sleep_ms,
+            ckan_action: ask,
+            ckan_get: ask,
+            fetch,
+            is_cancelled,
+            http: two,
+            ckan_upload: upload,
+            ckan_dataset: key,
+            ckan_merge: fetch,
+            ckan_flush: flush,
+            state_get: key,
+            state_put: ask,
+            state_delete: key,
+            state_scan: scan,
+            state_swap: upload,
+            recheck,
+        }
+        .leak_into_prefix()
     })
 }
 
@@ -89,6 +109,30 @@ unsafe extern "C" fn ask(_: *const c_void, _: RStr<'_>, _: RSlice<'_, u8>) -> RR
 }
 
 unsafe extern "C" fn fetch(_: *const c_void, _: RSlice<'_, u8>) -> RResult<RVec<u8>, Reply> {
+    RErr(nothing_here())
+}
+
+unsafe extern "C" fn two(_: *const c_void, _: RSlice<'_, u8>, _: RSlice<'_, u8>) -> abi::Answer {
+    RErr(nothing_here())
+}
+
+unsafe extern "C" fn upload(_: *const c_void, _: RStr<'_>, _: RSlice<'_, u8>, _: RSlice<'_, u8>) -> abi::Answer {
+    RErr(nothing_here())
+}
+
+unsafe extern "C" fn key(_: *const c_void, _: RStr<'_>) -> abi::Answer {
+    RErr(nothing_here())
+}
+
+unsafe extern "C" fn flush(_: *const c_void) -> abi::Answer {
+    RErr(nothing_here())
+}
+
+unsafe extern "C" fn scan(_: *const c_void, _: RStr<'_>, _: RStr<'_>, _: u32) -> abi::Answer {
+    RErr(nothing_here())
+}
+
+unsafe extern "C" fn recheck(_: *const c_void, _: RStr<'_>, _: u64) -> abi::Answer {
     RErr(nothing_here())
 }
 
