@@ -31,10 +31,13 @@ pub mod catalog;
 
 // What is remembered and told.
 pub mod observe;
+pub mod store;
 pub mod journal;
+mod database;
 
 // Decisions: no clock, no I/O.
 pub mod retry;
+pub mod guard;
 pub mod notification;
 
 // Plain values.

@@ -4,9 +4,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::{DeliveryKey, Ended, RunKey};
+use crate::database::{self, is_damaged, seconds, version};
 
 /// The version of the tables.
 const VERSION: i64 = 1;
@@ -35,7 +36,7 @@ pub enum JournalError {
         /// What the system says.
         problem: String,
         /// What to do.
-        help: &'static str,
+        help: String,
     },
     /// It was written by a later version.
     #[error("the journal {0} was written by a later version of worker; use that, or name another in `journal.path`")]
@@ -47,7 +48,7 @@ impl JournalError {
     pub(super) fn unwritable(path: &Path, source: &io::Error) -> Self {
         let help =
             "its directory must be this user's and on a disk that has room; another can be named in `journal.path`";
-        Self::Unwritable { path: path.to_owned(), problem: source.to_string(), help }
+        Self::Unwritable { path: path.to_owned(), problem: source.to_string(), help: help.to_owned() }
     }
 }
 
@@ -224,59 +225,27 @@ fn connected<'a>(connection: &'a mut Option<Connection>, path: &Path) -> rusqlit
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.pragma_update(None, "journal_mode", "wal")?;
-    // A crash of this process loses nothing; a power cut may lose the last rows, and then something is done twice.
-    connection.pragma_update(None, "synchronous", "normal")?;
-    // It only appends: a cache would grow and help nobody. In KiB, by the minus.
-    connection.pragma_update(None, "cache_size", -256)?;
-    if version(&connection)? == 0 {
-        connection.execute_batch(SCHEMA)?;
-    }
-    Ok(connection)
-}
-
-fn version(connection: &Connection) -> rusqlite::Result<i64> {
-    connection.query_row("PRAGMA user_version", [], |row| row.get(0))
+    // It only appends: a cache would grow and help nobody.
+    database::open(path, SCHEMA, 256)
 }
 
 fn last(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("SELECT ifnull(max(last), 0) FROM ended", [], |row| row.get(0))
 }
 
-fn is_damaged(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt))
-}
-
-/// Moves a damaged file out of the way, with what belongs to it.
+/// Moves a damaged file out of the way, and says so.
 fn set_aside(path: &Path, error: &rusqlite::Error) -> Result<(), JournalError> {
-    let aside = path.with_extension(format!("damaged-{}", seconds(SystemTime::now())));
+    let aside = database::set_aside(path).map_err(|error| JournalError::unwritable(path, &error))?;
     tracing::error!(
         "the journal {} is damaged ({error}); it is set aside as {} and a new one begun: what is delivered again now may \
          be done twice",
         path.display(),
         aside.display()
     );
-    for suffix in ["-wal", "-shm"] {
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(suffix);
-        let _ = std::fs::remove_file(beside);
-    }
-    std::fs::rename(path, aside).map_err(|error| JournalError::unwritable(path, &error))
+    Ok(())
 }
 
 fn trouble(path: &Path, error: &rusqlite::Error) -> JournalError {
-    let help = match error.sqlite_error_code() {
-        Some(ErrorCode::DiskFull) => "the disk is full; make room, and it goes on by itself",
-        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
-            "the file and its directory must be writable for this user"
-        }
-        _ => "look at the disk; another directory can be named in `journal.path`",
-    };
-    JournalError::Unwritable { path: path.to_owned(), problem: error.to_string(), help }
-}
-
-fn seconds(time: SystemTime) -> i64 {
-    i64::try_from(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()).unwrap_or(i64::MAX)
+    let (problem, help) = (error.to_string(), database::help(error, "journal.path"));
+    JournalError::Unwritable { path: path.to_owned(), problem, help }
 }
