@@ -16,12 +16,14 @@ use crate::catalog::{Catalog, Entry, LoadedLibrary, LoadedWorker, Manifest, Opti
 use crate::config::Config;
 use crate::dispatch::{self, DispatchError, Dispatcher, Summary};
 use crate::gate::Gate;
+use crate::guard::Watched;
 use crate::journal::{Journal, JournalError, worker_hash};
 use crate::observe::Observer;
 use crate::retry::RetryPolicy;
 use crate::services::ckan::CheckReport;
 use crate::services::ffi;
 use crate::source::{self, SourceError};
+use crate::store::{Store, StoreError};
 use crate::subscription::Member;
 use ground::Ground;
 
@@ -85,6 +87,9 @@ pub enum AppError {
     /// What is done cannot be written down.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// What workers remember cannot be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The work stopped.
     #[error(transparent)]
     Dispatch(#[from] DispatchError),
@@ -167,7 +172,7 @@ impl App {
     /// # Errors
     /// A service cannot be set up.
     pub fn check(&self) -> Result<Vec<Refused>, AppError> {
-        let ground = Ground::lay(self)?;
+        let ground = Ground::lay(self, Store::in_memory()?)?;
         Ok(self.members(&self.catalog(), &ground)?.1)
     }
 
@@ -182,7 +187,7 @@ impl App {
     /// # Errors
     /// A service cannot be set up.
     pub fn check_ckan(&self) -> Result<CheckReport, AppError> {
-        let ground = Ground::lay(self)?;
+        let ground = Ground::lay(self, Store::in_memory()?)?;
         Ok(ground.runtime.block_on(ground.services.ckan.check()))
     }
 
@@ -191,7 +196,7 @@ impl App {
     /// # Errors
     /// It cannot be reached.
     pub fn check_queue(&self) -> Result<Option<u64>, AppError> {
-        let ground = Ground::lay(self)?;
+        let ground = Ground::lay(self, Store::in_memory()?)?;
         Ok(ground.runtime.block_on(source::look(&self.config.queue))?)
     }
 
@@ -203,7 +208,8 @@ impl App {
     /// No worker can run, or a required one cannot; the queue cannot be consumed; the system does not give what is
     /// needed.
     pub fn run(self, stop: watch::Receiver<bool>) -> Result<Summary, AppError> {
-        let ground = Ground::lay(&self)?;
+        let store = Store::open(&self.config.store)?.dry(self.config.ckan.dry_run);
+        let ground = Ground::lay(&self, store)?;
         let catalog = self.catalog();
         let (members, refused) = self.members(&catalog, &ground)?;
         if members.is_empty() || refused.iter().any(|refused| self.is_required(&refused.worker)) {
@@ -220,7 +226,9 @@ impl App {
         // Whatever may come again at once is to be known.
         let mut journal = self.config.journal.clone();
         journal.keep = journal.keep.max(self.in_hand_max(&members) * 4);
-        let journal = Journal::open(&journal)?;
+        let keep = journal.keep;
+        let mut journal = Journal::open(&journal)?;
+        journal.learn(services.store.ended(keep)?);
         let members: Arc<[Member]> = members.into();
         let source = {
             // Opening a source starts its tasks.
@@ -274,7 +282,7 @@ impl App {
         let (mut members, mut refused) = (Vec::new(), Vec::new());
         for wanted in &self.workers {
             match self.load(wanted, catalog, ground).and_then(|library| self.create(wanted, &library, ground)) {
-                Ok(worker) => members.push(self.member(worker)),
+                Ok(worker) => members.push(self.member(worker, ground)?),
                 Err(refusal) => refused.push(Refused { worker: wanted.name.clone(), refusal }),
             }
         }
@@ -297,10 +305,12 @@ impl App {
         ffi::create(library, &wanted.name, &settings, Arc::clone(&ground.services))
     }
 
-    fn member(&self, worker: LoadedWorker) -> Member {
+    fn member(&self, worker: LoadedWorker, ground: &Ground) -> Result<Member, AppError> {
         let section = self.config.workers.get(worker.name());
         let manifest = worker.manifest();
-        Member {
+        let seen = ground.services.store.outputs(worker.name())?;
+        let watched = Watched::new(&manifest.inputs, &manifest.outputs, &manifest.writes, seen);
+        Ok(Member {
             routing_keys: manifest.routing_keys.clone(),
             operations: manifest.operations.clone(),
             retry: RetryPolicy {
@@ -309,11 +319,13 @@ impl App {
             },
             key: worker_hash(worker.name()),
             coalesces: self.coalesce(&worker) > Duration::ZERO,
+            // Without a portal there is nothing to react to.
+            watched: if ground.services.ckan.is_set() { watched } else { Watched::default() },
             gate: Gate::default(),
             deadline: section.and_then(|section| section.deadline).unwrap_or(self.config.run.deadline),
             serial: manifest.serial.then(Default::default),
             worker,
-        }
+        })
     }
 
     /// How many deliveries may be in hand: enough to keep the threads busy, and what is gathered keeps none.
@@ -334,6 +346,7 @@ impl App {
             body_bytes_max: run.body_bytes_max,
             coalesce: members.iter().map(|member| self.coalesce(&member.worker)).max().unwrap_or_default(),
             until_empty: self.until_empty,
+            dry_run: self.config.ckan.dry_run,
         }
     }
 

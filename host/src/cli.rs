@@ -72,6 +72,12 @@ pub enum Command {
         #[command(subcommand)]
         command: DeadCommand,
     },
+    /// List and end quarantines: workers that were called too often for one dataset
+    Quarantine {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: QuarantineCommand,
+    },
     /// Show how the queue stands
     Queue {
         /// What to do with it.
@@ -108,6 +114,25 @@ pub enum PluginsCommand {
         /// Open the file, which runs its constructors, and compare its types with this worker's
         #[arg(long)]
         abi: bool,
+    },
+}
+
+/// What can be done with quarantines.
+#[derive(Debug, Clone, Subcommand)]
+pub enum QuarantineCommand {
+    /// List the workers that are in quarantine, for which dataset, until when, and why
+    List,
+    /// End quarantines: the notifications that waited are worked on at once
+    Release {
+        /// The worker
+        #[arg(value_name = "WORKER")]
+        worker: String,
+        /// The ids of the datasets
+        #[arg(value_name = "DATASET", required_unless_present = "all")]
+        datasets: Vec<String>,
+        /// All datasets that the worker is in quarantine for
+        #[arg(long, conflicts_with = "datasets")]
+        all: bool,
     },
 }
 
@@ -166,6 +191,9 @@ pub struct RunningArgs {
     /// Stop once the queue is empty, as for cron jobs and tests
     #[arg(long)]
     pub until_empty: bool,
+    /// Write nothing to CKAN: print what would be written, and leave all notifications in the queue
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
     /// Work on this many notifications at once [setting: concurrency]
     #[arg(short, long, value_name = "N")]
     pub jobs: Option<String>,
@@ -267,7 +295,8 @@ impl Cli {
         }
         let command = self.command.as_ref()?.name();
         let running = [("--until-empty", self.running.until_empty), ("--clear-queue", self.running.clear_queue)];
-        let running = running.into_iter().chain([("--jobs", self.running.jobs.is_some())]);
+        let running =
+            running.into_iter().chain([("--dry-run", self.running.dry_run), ("--jobs", self.running.jobs.is_some())]);
         let flag = running.filter(|(_, given)| *given).map(|(flag, _)| flag).next()?;
         Some(format!("{flag} is for running workers; the command {command:?} runs none"))
     }
@@ -308,6 +337,7 @@ impl Command {
             Self::Plugins { .. } => "plugins",
             Self::Topology { .. } => "topology",
             Self::Dead { .. } => "dead",
+            Self::Quarantine { .. } => "quarantine",
             Self::Queue { .. } => "queue",
             Self::Send { .. } => "send",
         }

@@ -7,6 +7,7 @@ mod hear;
 mod hold;
 mod look;
 mod take;
+mod wake;
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -24,19 +25,24 @@ use crate::desk::Board;
 use crate::journal::{DeliveryKey, Journal};
 use crate::lanes::Lanes;
 use crate::pool::Pool;
-use crate::services::ffi::Services;
+use crate::services::call::Services;
 use crate::source::{Letters, Source, SourceError};
+use crate::store::Wake;
 use crate::subscription::Member;
 use crate::task::{Job, Task};
 use gather::Gathering;
 use hear::Kept;
 use hold::Hold;
+use wake::Wakes;
 
 /// How often overdue runs and waiting work are looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// How often an empty queue is asked whether it is still empty, when that is what is waited for.
 const ASK_EVERY: Duration = Duration::from_millis(200);
+
+/// How often the store is asked whether a worker wants to be called.
+const WAKE_EVERY: Duration = Duration::from_secs(1);
 
 /// How long a queue that is asked whether it is empty may be away.
 const UNANSWERED_MAX: Duration = Duration::from_secs(30);
@@ -58,6 +64,8 @@ pub struct Settings {
     pub coalesce: Duration,
     /// Stop once the queue is empty.
     pub until_empty: bool,
+    /// Only look at what is in the queue: nothing is settled, and all of it goes back at the end.
+    pub dry_run: bool,
 }
 
 /// Why the work stopped.
@@ -103,6 +111,8 @@ pub struct Summary {
     pub retried: u64,
     /// Dead letters that were kept.
     pub dead: u64,
+    /// Deliveries that a dry run looked at, and gave back.
+    pub looked_at: u64,
     /// Runs that were still going when the time to stop was over.
     pub left_running: usize,
 }
@@ -139,6 +149,9 @@ pub struct Dispatcher {
     /// When CKAN was last asked whether it is back.
     probed: Option<Instant>,
     probes: JoinSet<()>,
+    wakes: Wakes,
+    /// What was looked at in a dry run.
+    looked_at: Vec<Receipt>,
     settled: Vec<Receipt>,
     released: Vec<Receipt>,
     give_up: watch::Sender<bool>,
@@ -165,6 +178,8 @@ struct InHand {
     is_over: bool,
     /// It is to come back.
     is_unsettled: bool,
+    /// The worker's wish that it is the answer to.
+    wake: Option<Box<Wake>>,
 }
 
 impl Dispatcher {
@@ -214,6 +229,8 @@ impl Dispatcher {
             hold: None,
             probed: None,
             probes: JoinSet::new(),
+            wakes: Wakes::default(),
+            looked_at: Vec::new(),
             settled: Vec::new(),
             released: Vec::new(),
             give_up,
@@ -237,6 +254,8 @@ impl Dispatcher {
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut ask = tokio::time::interval(ASK_EVERY);
         ask.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut wake = tokio::time::interval(WAKE_EVERY);
+        wake.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let board = Arc::clone(&self.board);
         loop {
             let room = self.room();
@@ -248,6 +267,8 @@ impl Dispatcher {
                 told = self.journal.told() => self.journal_told(told)?,
                 Some(kept) = self.keeping.join_next_with_id() => self.letter_ended(kept),
                 batch = self.source.next(room), if room > 0 => self.take(batch?)?,
+                Some(due) = self.wakes.looking.join_next() => self.woken(due)?,
+                _ = wake.tick(), if self.has_room_for_wakes() => self.look_for_wakes(),
                 () = until(due), if due.is_some() => self.start_gathered()?,
                 _ = look.tick(), if self.has_something_to_look_after() => {
                     self.look_after()?;
@@ -270,6 +291,9 @@ impl Dispatcher {
             }
             self.hear()?;
             self.settle();
+            if self.has_looked_at_enough() {
+                return Ok(());
+            }
         }
     }
 
@@ -278,7 +302,12 @@ impl Dispatcher {
         if self.is_held() || self.is_anything_alone() {
             return 0;
         }
-        self.settings.in_hand_max.saturating_sub(self.in_hand.len())
+        self.settings.in_hand_max.saturating_sub(self.in_hand.len() + self.looked_at.len())
+    }
+
+    /// Whether a dry run has looked at as much as can be held unsettled.
+    fn has_looked_at_enough(&self) -> bool {
+        self.settings.dry_run && self.in_hand.is_empty() && self.looked_at.len() >= self.settings.in_hand_max
     }
 
     /// Asks whether the queue is empty. A queue that is briefly away cannot say, and is asked again.
@@ -286,7 +315,7 @@ impl Dispatcher {
         match self.source.depth().await {
             Ok(depth) => {
                 self.unanswered_since = None;
-                Ok(depth == 0)
+                Ok(depth <= self.looked_at.len() as u64)
             }
             Err(error) => {
                 let since = *self.unanswered_since.get_or_insert_with(Instant::now);
@@ -301,6 +330,12 @@ impl Dispatcher {
     }
 
     fn settle(&mut self) {
+        self.settle_wakes();
+        if self.settings.dry_run {
+            self.looked_at.append(&mut self.settled);
+            self.looked_at.append(&mut self.released);
+            return;
+        }
         if !self.settled.is_empty() {
             self.summary.settled += self.settled.len() as u64;
             self.source.settle(std::mem::take(&mut self.settled));
@@ -329,6 +364,17 @@ async fn until(due: Option<Instant>) {
 
 impl InHand {
     fn new(receipt: Receipt, key: DeliveryKey, hops: u32, only: u64) -> Self {
-        Self { receipt, key, hops, only, letters: 0, waits: 0, heirs: Vec::new(), is_over: false, is_unsettled: false }
+        Self {
+            receipt,
+            key,
+            hops,
+            only,
+            letters: 0,
+            waits: 0,
+            heirs: Vec::new(),
+            is_over: false,
+            is_unsettled: false,
+            wake: None,
+        }
     }
 }

@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 
 use ckan_worker_abi as abi;
 
+use crate::admit::{History, Refused, admit};
 use crate::catalog::LoadedWorker;
 use crate::notification::Notification;
 use crate::retry::Outcome;
+use crate::services::STORE;
+use crate::services::call::{About, Call, Services, Shown};
 use crate::services::ckan::{NOT_AUTHORIZED, NOT_FOUND, UNAVAILABLE};
-use crate::services::ffi::{Call, Services};
 use crate::subscription::Member;
 
 /// What an attempt is about.
@@ -20,17 +22,44 @@ pub struct Attempt<'a> {
     pub delivery: &'a str,
     /// Which attempt this is, from 1.
     pub number: u32,
-    /// Whether the delivery may have come before.
-    pub redelivered: bool,
+    /// What has happened with it before.
+    pub history: History,
+    /// The run's key in the journal and how often it had been sent on, if it can be known again.
+    pub run: Option<(u64, u32)>,
+    /// When it was due, if it is the answer to a wish of the worker's.
+    pub woken: Option<u64>,
     /// When its time is over.
     pub deadline: Instant,
 }
 
-/// Runs a worker once, on this thread. A panic in it comes back as an outcome.
-pub fn execute(member: &Member, attempt: &Attempt<'_>, services: &Services) -> Outcome {
-    let call = Call::new(services, member.worker.name(), Some(attempt.delivery), Some(attempt.deadline));
-    let reply = consume(&member.worker, &call, attempt);
-    outcome(reply, &call, services)
+/// Runs a worker once, on this thread, unless there is no need to. A panic in it comes back as an outcome. `shown` is what
+/// was read of CKAN on behalf of the notification.
+pub fn execute(member: &Member, attempt: &Attempt<'_>, services: &Services, shown: &mut Shown) -> Outcome {
+    let Attempt { delivery, notification, run, woken, .. } = *attempt;
+    let about = About { delivery, notification, run, woken };
+    let call = Call::new(services, member.worker.name(), Some(about), Some(attempt.deadline))
+        .having_shown(std::mem::take(shown));
+    let outcome = call_worker(member, attempt, services, &call);
+    member.watched.learn(call.outputs());
+    *shown = call.take_shown();
+    outcome
+}
+
+fn call_worker(member: &Member, attempt: &Attempt<'_>, services: &Services, call: &Call<'_>) -> Outcome {
+    let seen = match admit(member, attempt.notification, attempt.history, &services.budget, call) {
+        Ok(seen) => seen,
+        Err(Refused::Ended(outcome)) => return outcome,
+        Err(Refused::Failed(failure)) => return outcome(failure.into(), call, services),
+    };
+    let ended = outcome(consume(&member.worker, call, attempt), call, services);
+    if !matches!(ended, Outcome::Done | Outcome::Skipped(_)) {
+        return ended;
+    }
+    // It has ended well only when what it leaves behind is where it belongs.
+    match call.finish(seen.as_ref()) {
+        Ok(()) => ended,
+        Err(failure) => outcome(failure.into(), call, services),
+    }
 }
 
 fn consume(worker: &LoadedWorker, call: &Call<'_>, attempt: &Attempt<'_>) -> abi::Reply {
@@ -50,7 +79,7 @@ fn consume(worker: &LoadedWorker, call: &Call<'_>, attempt: &Attempt<'_>) -> abi
         payload: notification.payload().into(),
         attrs: attrs[..known].into(),
         attempt: attempt.number,
-        flags: if attempt.redelivered { abi::Delivery::REDELIVERED } else { 0 },
+        flags: if attempt.history.redelivered { abi::Delivery::REDELIVERED } else { 0 },
     };
     call.consume(worker, &delivery)
 }
@@ -72,7 +101,9 @@ fn outcome(reply: abi::Reply, call: &Call<'_>, services: &Services) -> Outcome {
             let after = Some(Duration::from_millis(reply.retry_after_ms));
             Outcome::Held { error: text(reply), after }
         }
-        abi::Status::RETRY if reply.code.as_str() == UNAVAILABLE => Outcome::Held { error: text(reply), after: None },
+        abi::Status::RETRY if matches!(reply.code.as_str(), UNAVAILABLE | STORE) => {
+            Outcome::Held { error: text(reply), after: None }
+        }
         // Whatever is not known may pass.
         _ => Outcome::Failed(text(reply)),
     }

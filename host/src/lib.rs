@@ -14,6 +14,7 @@ mod pool;
 mod process;
 mod desk;
 mod execute;
+mod admit;
 mod task;
 mod lanes;
 pub mod subscription;

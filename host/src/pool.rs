@@ -11,7 +11,7 @@ use crossbeam_queue::SegQueue;
 use crate::desk::{Board, Desk};
 use crate::journal::Running;
 use crate::process::process;
-use crate::services::ffi::Services;
+use crate::services::call::Services;
 use crate::subscription::Member;
 use crate::task::Task;
 

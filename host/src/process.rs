@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::PoisonError;
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::admit::History;
 use crate::delivery::{Fate, Letter};
 use crate::desk::Desk;
 use crate::execute::{self, execute};
@@ -11,13 +12,15 @@ use crate::journal::Slot;
 use crate::observe::{RunEnded, log_run};
 use crate::retry::{Attempt, Disposition, Outcome, Wait, rung_name};
 use crate::seed;
-use crate::services::ffi::Services;
+use crate::services::call::{Services, Shown};
 use crate::subscription::Member;
 use crate::task::{Event, Job, Task};
 
 /// Works through a task.
 pub fn process(task: &Task, members: &[Member], services: &Services, desk: &Desk, slot: &mut Slot) {
     let last = task.jobs.len() - 1;
+    // What was read of CKAN for one notification is read once for all of its workers.
+    let mut shown = (0, Shown::default());
     loop {
         let turn = task.turn();
         let (position, index) = (turn / members.len(), turn % members.len());
@@ -27,7 +30,10 @@ pub fn process(task: &Task, members: &[Member], services: &Services, desk: &Desk
             return give_back(task, position, desk);
         }
         let member = &members[index];
-        let step = step(task, position, index, member, |job| run(job, member, services, desk, slot));
+        if shown.0 != position {
+            shown = (position, Shown::default());
+        }
+        let step = step(task, position, index, member, |job| run(job, member, services, desk, slot, &mut shown.1));
         if !task.end(turn) {
             return;
         }
@@ -121,11 +127,18 @@ fn superseded_by(task: &Task, position: usize, index: usize, member: &Member) ->
 }
 
 /// Runs one worker on one notification, if it may run now.
-fn run<'a>(job: &Job, member: &'a Member, services: &Services, desk: &Desk, slot: &mut Slot) -> Ended<'a> {
+fn run<'a>(
+    job: &Job,
+    member: &'a Member,
+    services: &Services,
+    desk: &Desk,
+    slot: &mut Slot,
+    shown: &mut Shown,
+) -> Ended<'a> {
     let started = Instant::now();
     let number = job.attempts() + 1;
     let outcome = if member.gate.lets_through(started) {
-        let outcome = attempt(job, member, number, services, desk, slot);
+        let outcome = attempt(job, member, number, services, desk, slot, shown);
         seed::point("run-ended");
         watch_gate(member, &outcome);
         outcome
@@ -157,21 +170,32 @@ fn watch_gate(member: &Member, outcome: &Outcome) {
     }
 }
 
-fn attempt(job: &Job, member: &Member, number: u32, services: &Services, desk: &Desk, slot: &mut Slot) -> Outcome {
+fn attempt(
+    job: &Job,
+    member: &Member,
+    number: u32,
+    services: &Services,
+    desk: &Desk,
+    slot: &mut Slot,
+    shown: &mut Shown,
+) -> Outcome {
     // Whoever waits for its turn has not begun: its time runs from here.
     let _one_at_a_time = member.serial.as_ref().map(|serial| serial.lock().unwrap_or_else(PoisonError::into_inner));
     let deadline = Instant::now() + member.deadline;
     let delivery = job.delivery.text();
+    let run = job.key.run_hashed(member.key);
     let attempt = execute::Attempt {
         notification: &job.notification,
         delivery: &delivery,
         number,
-        redelivered: job.redelivered,
+        history: History { is_woken: job.woken.is_some(), is_copy: job.past.is_some(), redelivered: job.redelivered },
+        run: job.key.is_named().then(|| (run.number(), job.hops() + 1)),
+        woken: job.woken,
         deadline,
     };
-    slot.begin(job.key, job.key.run_hashed(member.key), job.hops());
+    slot.begin(job.key, run, job.hops());
     desk.begin(deadline);
-    let outcome = execute(member, &attempt, services);
+    let outcome = execute(member, &attempt, services, shown);
     desk.end();
     outcome
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::catalog::LoadedWorker;
 use crate::gate::Gate;
+use crate::guard::Watched;
 use crate::notification::Notification;
 use crate::retry::RetryPolicy;
 
@@ -25,6 +26,8 @@ pub struct Member {
     pub key: u64,
     /// Whether a burst of notifications about the same becomes one run on the newest.
     pub coalesces: bool,
+    /// What it looks at and what it writes.
+    pub watched: Watched,
     /// Holds it back while CKAN refuses it.
     pub gate: Gate,
     /// Held during a call, if its calls must come one after another.

@@ -26,6 +26,8 @@ pub struct Job {
     pub redelivered: bool,
     /// When it was taken.
     pub taken: SystemTime,
+    /// When it was due, if a worker wanted to be called, and nobody else did.
+    pub woken: Option<u64>,
     /// What its source knows beside the body.
     pub origin: Option<Origin>,
 }

@@ -27,6 +27,11 @@ pub fn ids<'a>(routing_key: &str, payload: &'a [u8]) -> Ids<'a> {
     if wants_package { Ids { entity, package } } else { Ids { package: entity.clone(), entity } }
 }
 
+/// Whether a text is a UUID or a name as CKAN gives them, and so safe in a path or an address.
+pub fn is_id(text: &str) -> bool {
+    (2..=100).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+}
+
 struct Found<'a> {
     wants_package: bool,
     entity: Option<Cow<'a, str>>,

@@ -8,8 +8,9 @@ use tokio::sync::watch;
 
 use super::{App, AppError};
 use crate::catalog::PrivateCopies;
-use crate::services::ffi::Services;
+use crate::services::call::Services;
 use crate::services::{ckan, fetch};
+use crate::store::Store;
 
 /// The threads that wait for the network. Workers have threads of their own, and with a second one here every
 /// notification would change threads once more.
@@ -31,7 +32,7 @@ impl Ground {
     ///
     /// # Errors
     /// The system does not give what is needed, or a service cannot be set up.
-    pub(super) fn lay(app: &App) -> Result<Self, AppError> {
+    pub(super) fn lay(app: &App, store: Store) -> Result<Self, AppError> {
         let system = |what| move |source| AppError::System { what, source };
         let runtime = Builder::new_multi_thread()
             .worker_threads(RUNTIME_THREADS)
@@ -51,6 +52,8 @@ impl Ground {
             ckan: ckan.map_err(|error| AppError::Services(error.to_string()))?,
             fetcher: fetcher.map_err(|error| AppError::Services(error.to_string()))?,
             fetched_dir: fetched_dir.path().to_owned(),
+            store,
+            budget: app.config.budget,
             runtime: runtime.handle().clone(),
             give_up: is_given_up,
             observer: app.observer.clone(),

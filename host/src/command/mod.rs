@@ -4,6 +4,7 @@ mod check;
 mod dead;
 mod demo;
 pub mod plugins;
+mod quarantine;
 mod queue;
 mod run;
 mod send;
@@ -23,6 +24,7 @@ use crate::dispatch::DispatchError;
 use crate::exit::Exit;
 use crate::journal::JournalError;
 use crate::source::SourceError;
+use crate::store::StoreError;
 
 /// Does what the command line asks for.
 pub fn run(cli: &Cli) -> Exit {
@@ -33,6 +35,7 @@ pub fn run(cli: &Cli) -> Exit {
         Some(Command::Send { file }) => send::send(cli, file),
         Some(Command::Topology { command }) => topology::topology(cli, *command),
         Some(Command::Dead { command }) => dead::dead(cli, command),
+        Some(Command::Quarantine { command }) => quarantine::quarantine(cli, command),
         Some(Command::Queue { command: QueueCommand::Status }) => queue::status(cli),
         Some(Command::Plugins { command }) => show_plugins(cli, command),
     }
@@ -71,12 +74,13 @@ fn fail(error: &AppError) -> Exit {
     say(&format!("error: {error}"));
     match error {
         AppError::NoWorkers => Exit::Usage,
-        AppError::Refused(_) | AppError::Services(_) | AppError::Journal(JournalError::Later(_)) => Exit::Config,
+        AppError::Refused(_) | AppError::Services(_) | AppError::Journal(JournalError::Later(_)) | AppError::Store(StoreError::Later(_)) => Exit::Config,
         AppError::TokenRefused(_) => Exit::Refused,
         AppError::Dispatch(DispatchError::ThreadLost | DispatchError::JournalLost) => Exit::Internal,
         AppError::Source(error) | AppError::Dispatch(DispatchError::Source(error)) => exit_of(error),
         AppError::System { .. }
         | AppError::Journal(JournalError::Unwritable { .. })
+        | AppError::Store(StoreError::Unusable { .. })
         | AppError::Dispatch(
             DispatchError::Threads(_)
             | DispatchError::AllStuck(_)

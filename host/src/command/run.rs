@@ -18,12 +18,17 @@ pub fn run(cli: &Cli) -> Exit {
              To run one:  worker -c worker.cfg archive      (worker --help says the rest)");
         return Exit::Usage;
     }
-    let config = match configured(cli) {
+    let mut config = match configured(cli) {
         Ok(config) => config,
         Err(exit) => return exit,
     };
+    config.ckan.dry_run = cli.running.dry_run;
     if config.queue_is_default() {
         say(&format!("no broker is named: using the queue in {}; set amqp.url to name one", config.queue.address));
+    }
+    if cli.running.clear_queue && cli.running.dry_run {
+        say("error: --dry-run changes nothing, and --clear-queue deletes what waits in the queue: one of them");
+        return Exit::Usage;
     }
     if cli.running.clear_queue
         && let Err(exit) = clear_queue(cli, &config)
@@ -34,9 +39,13 @@ pub fn run(cli: &Cli) -> Exit {
     let stop = stop::on_signals();
     match app.until_empty(cli.running.until_empty).run(stop.stopping.clone()) {
         Ok(summary) => {
-            let Summary { settled, released, retried, dead, left_running } = summary;
+            let Summary { settled, released, retried, dead, looked_at, left_running } = summary;
             // What was still running was not settled either, and comes back with what was given back.
             let released = released + left_running as u64;
+            if cli.running.dry_run {
+                say(&format!("dry run: {looked_at} notifications were looked at; all of them are still in the queue"));
+                return Exit::Done;
+            }
             tracing::info!(
                 "stopped: {settled} settled, {released} given back, {retried} to be retried, {dead} dead letters"
             );

@@ -193,6 +193,24 @@ pub const HOST: &[Key] = &[
          prefetch.",
     ),
     key(
+        "store.path",
+        &[],
+        Path,
+        Computed("/var/lib/ckan-worker/default.workerchain.store"),
+        "The file of the store: what workers remember, and what keeps them from reacting to what they write themselves. \
+         When not set, it lies beside the journal.",
+    ),
+    key(
+        "guard.runs_max",
+        &[],
+        Count { min: 1, max: 1000 },
+        Fixed("6"),
+        "How often a worker that writes to CKAN is called for one dataset within guard.window; after that it is in \
+         quarantine for that dataset, for 10 minutes first, and longer each time.",
+    ),
+    key("guard.window", &[], Duration { min: 1, max: 24 * HOUR }, Fixed("10m"), "The time that guard.runs_max is for."),
+    key("guard.runs_a_day_max", &[], Count { min: 1, max: 100_000 }, Fixed("50"), "The same for a whole day."),
+    key(
         "deadline",
         &[],
         Duration { min: 1, max: 24 * HOUR },

@@ -30,7 +30,8 @@ pub use request::{Flag, Request};
 pub use worker::WorkerSection;
 
 use crate::diagnostic::{Finding, Findings};
-use crate::{journal, services, source};
+use crate::guard::Budget;
+use crate::{journal, services, source, store};
 use layer::{Layer, Merged, Setting, Unknown};
 use origin::Target;
 use read::Reader;
@@ -50,6 +51,10 @@ pub struct Config {
     pub run: RunSettings,
     /// What is remembered of it.
     pub journal: journal::Settings,
+    /// What workers remember.
+    pub store: store::Settings,
+    /// How often a worker may be called for one dataset.
+    pub budget: Budget,
     /// Directories with plugins, searched before the usual ones.
     pub plugin_dirs: Vec<PathBuf>,
     /// Whether plugins are loaded although others may write to their directory.
@@ -160,7 +165,15 @@ fn typed(merged: &Merged, environment: &BTreeMap<String, String>, findings: &mut
     Config {
         queue,
         queue_is_default,
+        store: store::Settings {
+            path: reader.text_of_path("store.path").unwrap_or_else(|| journal.path.with_extension("store")),
+        },
         journal,
+        budget: Budget {
+            runs_max: reader.count("guard.runs_max").unwrap_or_default(),
+            window: reader.duration("guard.window").unwrap_or_default(),
+            runs_a_day_max: reader.count("guard.runs_a_day_max").unwrap_or_default(),
+        },
         ckan: services::ckan::Settings {
             site_url: reader.url("ckan.site_url"),
             api_key: credentials::api_key(&mut reader),

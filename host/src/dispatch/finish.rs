@@ -13,6 +13,11 @@ impl Dispatcher {
     /// Stops: lets work in hand end, settles it, and sends source and threads home.
     pub(super) async fn finish(mut self) -> Summary {
         self.drain().await;
+        let _ = tokio::time::timeout(CLOSE_MAX, self.finish_wakes()).await;
+        if self.settings.dry_run {
+            self.summary.looked_at = self.looked_at.len() as u64;
+            self.source.release(std::mem::take(&mut self.looked_at));
+        }
         let Self { source, pool, journal, summary, .. } = self;
         // From here on an end is no crash.
         journal.running().forgive();

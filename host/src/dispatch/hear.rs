@@ -67,6 +67,10 @@ impl Dispatcher {
     /// Notes that a run has ended, durably but for the journal.
     fn note_ended(&mut self, ticket: usize, worker: u64) {
         let InHand { key, hops, ref receipt, .. } = self.in_hand[ticket];
+        if self.settings.dry_run {
+            // It is to be done all the same.
+            return;
+        }
         self.journal.note(key, worker, hops, receipt.session);
     }
 
@@ -81,7 +85,8 @@ impl Dispatcher {
             self.unwritten.push(ticket);
             return;
         }
-        let InHand { receipt, heirs, .. } = self.in_hand.remove(ticket);
+        let InHand { receipt, heirs, wake, .. } = self.in_hand.remove(ticket);
+        self.wake_over(wake, false);
         self.released.push(receipt);
         for (heir, _) in heirs {
             self.in_hand[heir].is_unsettled = true;
@@ -131,7 +136,8 @@ impl Dispatcher {
     /// Settles what is on file, and ends with it what it superseded.
     fn settle_written(&mut self) {
         for ticket in std::mem::take(&mut self.writing) {
-            let InHand { receipt, heirs, .. } = self.in_hand.remove(ticket);
+            let InHand { receipt, heirs, wake, .. } = self.in_hand.remove(ticket);
+            self.wake_over(wake, true);
             self.settled.push(receipt);
             for (heir, worker) in heirs {
                 self.note_ended(heir, worker);
@@ -143,6 +149,9 @@ impl Dispatcher {
 
     /// Sends a letter on, however often that has to be tried; the delivery is not settled before.
     pub(super) fn keep(&mut self, ticket: usize, worker: u64, mut letter: Letter) {
+        if self.settings.dry_run {
+            return;
+        }
         self.in_hand[ticket].letters += 1;
         // A publisher may send the same message again: its copy is a later one than those of its earlier life.
         letter.hops = letter.hops.max(self.journal.hops_beyond(self.in_hand[ticket].key.run_hashed(worker)));

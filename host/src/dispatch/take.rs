@@ -11,6 +11,7 @@ use crate::notification::{self, Notification};
 use crate::process::{self, Ended, spread};
 use crate::retry::{Attempt, Disposition, Outcome, Wait};
 use crate::seed::Fault;
+use crate::store::Wake;
 use crate::task::Job;
 
 /// The name that the journal has for what no worker could even start.
@@ -21,32 +22,43 @@ impl Dispatcher {
     pub(super) fn take(&mut self, batch: Vec<Delivery>) -> Result<(), DispatchError> {
         let taken = SystemTime::now();
         let mut jobs = Vec::with_capacity(batch.len());
-        for mut delivery in batch {
-            let key = DeliveryKey::of(&delivery);
-            if self.adopt(key, &mut delivery) {
-                continue;
-            }
-            let notification = match notification::parse(&delivery.body, self.settings.body_bytes_max) {
-                Ok(notification) => notification,
-                Err(malformed) => {
-                    self.bury(key, delivery, &malformed.to_string(), taken);
-                    continue;
-                }
-            };
-            if self.is_stranger(&delivery) {
-                self.send_on_stranger(key, delivery, taken);
-                continue;
-            }
-            let Some((lane, job)) = self.job(key, delivery, notification, taken) else { continue };
-            if self.journal.is_suspect(key) || self.waits_for_suspect(lane) {
-                self.alone.push_back((lane, job));
-            } else {
-                self.running += 1;
-                jobs.push((lane, job));
-            }
+        for delivery in batch {
+            self.take_one(delivery, taken, None, &mut jobs);
         }
         let groups = self.lanes.enter(jobs);
         self.start_or_gather(groups)
+    }
+
+    /// Takes one; what goes to the threads is put behind `jobs`.
+    pub(super) fn take_one(
+        &mut self,
+        mut delivery: Delivery,
+        taken: SystemTime,
+        wake: Option<Box<Wake>>,
+        jobs: &mut Vec<(Option<u64>, Job)>,
+    ) {
+        let key = DeliveryKey::of(&delivery);
+        if self.adopt(key, &mut delivery) {
+            return self.wake_over(wake, true);
+        }
+        let notification = match notification::parse(&delivery.body, self.settings.body_bytes_max) {
+            Ok(notification) => notification,
+            Err(malformed) => {
+                self.wake_over(wake, true);
+                return self.bury(key, delivery, &malformed.to_string(), taken);
+            }
+        };
+        if self.is_stranger(&delivery) {
+            self.wake_over(wake, true);
+            return self.send_on_stranger(key, delivery, taken);
+        }
+        let Some((lane, job)) = self.job(key, delivery, notification, taken, wake) else { return };
+        if self.journal.is_suspect(key) || self.waits_for_suspect(lane) {
+            self.alone.push_back((lane, job));
+        } else {
+            self.running += 1;
+            jobs.push((lane, job));
+        }
     }
 
     /// Recognises a delivery that is still in hand; answers whether that was one. Of one that was delivered in an earlier
@@ -82,12 +94,14 @@ impl Dispatcher {
         delivery: Delivery,
         notification: Notification,
         taken: SystemTime,
+        wake: Option<Box<Wake>>,
     ) -> Option<(Option<u64>, Job)> {
         let lane = notification.lane();
         let mut ended = self.known_ends(key, &delivery);
         let (hops, only) = standing(&delivery);
         let receipt = self.receipt(delivery.receipt);
-        let ticket = self.in_hand.insert(InHand::new(receipt, key, hops, only));
+        let woken = wake.as_ref().map(|wake| wake.due);
+        let ticket = self.in_hand.insert(InHand { wake, ..InHand::new(receipt, key, hops, only) });
         let mut job = Job {
             ticket,
             notification,
@@ -97,6 +111,7 @@ impl Dispatcher {
             ended: None,
             redelivered: delivery.redelivered,
             taken,
+            woken,
             origin: delivery.origin,
         };
         if self.journal.is_suspect(key) {

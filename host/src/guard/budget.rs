@@ -49,7 +49,9 @@ impl Budget {
             return Ok(());
         };
         let length = FIRST.saturating_mul(1 << strikes.min(16)).min(DAY);
-        let reason = format!("{reason} for the same dataset, and each time something was different: it may be reacting to what it, or another worker, writes");
+        let reason = format!(
+            "{reason} for the same dataset, and each time something was different: it may be reacting to what it, or another worker, writes"
+        );
         Err(Quarantine { until: now + length.as_secs(), strikes: strikes + 1, reason })
     }
 
@@ -87,7 +89,10 @@ mod tests {
         assert_eq!(BUDGET.allow(&[now - 700, now - 400, now - 300, now - 20, now - 10, now - 5], 0, now), Ok(()));
         let quarantine = BUDGET.allow(&[now; 6], 0, now).unwrap_err();
         assert_eq!((quarantine.until, quarantine.strikes), (now + 600, 1));
-        assert!(quarantine.reason.starts_with("it was called 6 times within 10 min for the same dataset"), "{quarantine:?}");
+        assert!(
+            quarantine.reason.starts_with("it was called 6 times within 10 min for the same dataset"),
+            "{quarantine:?}"
+        );
     }
 
     #[test]
@@ -100,7 +105,8 @@ mod tests {
 
     #[test]
     fn each_further_quarantine_in_a_row_is_twice_as_long_up_to_a_day() {
-        let lengths: Vec<u64> = (0..10).map(|strikes| BUDGET.allow(&[999; 6], strikes, 1000).unwrap_err().until - 1000).collect();
+        let lengths: Vec<u64> =
+            (0..10).map(|strikes| BUDGET.allow(&[999; 6], strikes, 1000).unwrap_err().until - 1000).collect();
         assert_eq!(lengths, [600, 1200, 2400, 4800, 9600, 19_200, 38_400, 76_800, 86_400, 86_400]);
         assert_eq!((Budget::strikes(3, 1000, 1000 + 86_000), Budget::strikes(3, 1000, 1001 + 86_400)), (3, 0));
     }

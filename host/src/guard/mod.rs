@@ -8,6 +8,8 @@
 mod budget;
 mod fingerprint;
 mod path;
+mod watched;
 
 pub use budget::{Budget, Quarantine};
 pub use fingerprint::{Fingerprint, View};
+pub use watched::Watched;

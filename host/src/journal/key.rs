@@ -57,6 +57,13 @@ pub fn worker_hash(worker: &str) -> u64 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RunKey(pub(super) u64);
 
+impl RunKey {
+    /// It as a number.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;

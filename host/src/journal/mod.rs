@@ -158,6 +158,14 @@ impl Journal {
         })
     }
 
+    /// Learns of ends that were stored elsewhere, together with what their runs left behind: the key of each run, its hops
+    /// and its time, as in [`Ended`].
+    pub fn learn(&mut self, ended: impl IntoIterator<Item = (u64, u32, u32)>) {
+        for (run, hops, at) in ended {
+            self.memory.note(Ended { run: RunKey(run), hops, at, session: 0 });
+        }
+    }
+
     /// Where each thread notes what it runs.
     pub fn running(&self) -> &Arc<Running> {
         &self.running

@@ -1,10 +1,14 @@
 //! What a worker may ask of the host.
 
 mod address;
+pub mod call;
 pub mod ckan;
 pub mod fetch;
 pub mod ffi;
 mod http;
+mod remembered;
+
+pub use remembered::STORE;
 
 use std::time::Duration;
 

@@ -61,6 +61,8 @@ pub enum StoreError {
 pub struct Store {
     connection: Mutex<Connection>,
     path: PathBuf,
+    /// Whether nothing that is changed is kept.
+    is_dry: bool,
 }
 
 impl Store {
@@ -89,7 +91,28 @@ impl Store {
             }
             Err(error) => return Err(trouble(&path, &error)),
         };
-        Ok(Self { connection: Mutex::new(connection), path })
+        Ok(Self { connection: Mutex::new(connection), path, is_dry: false })
+    }
+
+    /// A store that forgets everything with this process, for who only looks whether workers can be made.
+    ///
+    /// # Errors
+    /// There is no memory for it.
+    pub fn in_memory() -> Result<Self, StoreError> {
+        let path = PathBuf::from(":memory:");
+        let connection = Connection::open_in_memory().and_then(|connection| {
+            connection.execute_batch(schema::TABLES)?;
+            Ok(connection)
+        });
+        let connection = connection.map_err(|error| trouble(&path, &error))?;
+        Ok(Self { connection: Mutex::new(connection), path, is_dry: false })
+    }
+
+    /// The same, with nothing kept that is changed from now on.
+    #[must_use]
+    pub fn dry(mut self, is_dry: bool) -> Self {
+        self.is_dry = is_dry;
+        self
     }
 
     /// Reads something.
@@ -103,7 +126,11 @@ impl Store {
         let changed = (|| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let changed = change(&transaction)?;
-            transaction.commit()?;
+            if self.is_dry {
+                transaction.rollback()?
+            } else {
+                transaction.commit()?
+            }
             Ok(changed)
         })();
         changed.map_err(|error| trouble(&self.path, &error))

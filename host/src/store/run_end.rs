@@ -107,7 +107,9 @@ fn overtaken(change: &Transaction<'_>, end: &RunEnd) -> rusqlite::Result<Option<
 pub(super) fn store(change: &Transaction<'_>, end: &RunEnd) -> rusqlite::Result<()> {
     store_state(change, end)?;
     for path in &end.outputs {
-        change.prepare_cached("INSERT OR IGNORE INTO output (worker, path) VALUES (?1, ?2)")?.execute([&end.worker, path])?;
+        change
+            .prepare_cached("INSERT OR IGNORE INTO output (worker, path) VALUES (?1, ?2)")?
+            .execute([&end.worker, path])?;
     }
     if let Some(fingerprint) = &end.fingerprint {
         change
@@ -118,9 +120,11 @@ pub(super) fn store(change: &Transaction<'_>, end: &RunEnd) -> rusqlite::Result<
             .execute(params![end.worker, end.dataset, fingerprint])?;
     }
     if let Some(due) = end.woken {
-        change
-            .prepare_cached("DELETE FROM wake WHERE worker = ?1 AND dataset = ?2 AND due = ?3")?
-            .execute(params![end.worker, end.dataset, signed(due)])?;
+        change.prepare_cached("DELETE FROM wake WHERE worker = ?1 AND dataset = ?2 AND due = ?3")?.execute(params![
+            end.worker,
+            end.dataset,
+            signed(due)
+        ])?;
     }
     store_wakes(change, end)?;
     // What the run meant to leave behind once its write was known to be done, it does now.
@@ -138,9 +142,7 @@ pub(super) fn store(change: &Transaction<'_>, end: &RunEnd) -> rusqlite::Result<
             )?
             .execute(params![run.cast_signed(), hops, at])?;
         // Mostly there is nothing to forget, and the index says so at once.
-        change
-            .prepare_cached("DELETE FROM ended WHERE at < ?1")?
-            .execute([at - signed(ENDED_KEPT_SECONDS)])?;
+        change.prepare_cached("DELETE FROM ended WHERE at < ?1")?.execute([at - signed(ENDED_KEPT_SECONDS)])?;
     }
     Ok(())
 }

@@ -28,7 +28,9 @@ fn state<const N: usize>(entries: [(&str, Option<&str>); N]) -> BTreeMap<String,
 #[test]
 fn what_a_worker_remembers_is_its_own_and_survives_a_restart() {
     let Place { store, dir } = place();
-    store.end(&RunEnd { state: state([("a", Some("1")), ("b/1", Some("2")), ("b/2", Some("3"))]), ..end("w") }).unwrap();
+    store
+        .end(&RunEnd { state: state([("a", Some("1")), ("b/1", Some("2")), ("b/2", Some("3"))]), ..end("w") })
+        .unwrap();
     drop(store);
     let store = Store::open(&Settings { path: dir.path().join("store") }).unwrap();
     assert_eq!(store.get("w", "a").unwrap().as_deref(), Some("1"));
@@ -48,7 +50,8 @@ fn a_run_that_was_overtaken_stores_nothing() {
     let Place { store, .. } = place();
     let first = RunEnd { state: state([("n", Some("1"))]), expected: state([("n", None)]), ..end("w") };
     assert_eq!(store.end(&first).unwrap(), Stored::All);
-    let late = RunEnd { state: state([("n", Some("9")), ("m", Some("9"))]), expected: state([("n", None)]), ..end("w") };
+    let late =
+        RunEnd { state: state([("n", Some("9")), ("m", Some("9"))]), expected: state([("n", None)]), ..end("w") };
     assert_eq!(store.end(&late).unwrap(), Stored::Overtaken("n".to_owned()));
     assert_eq!((store.get("w", "n").unwrap().as_deref(), store.get("w", "m").unwrap()), (Some("1"), None));
 }
@@ -138,9 +141,9 @@ fn a_damaged_store_is_set_aside_and_begun_anew() {
     std::fs::write(&path, "this is no database, whatever else it may be").unwrap();
     let store = Store::open(&Settings { path }).unwrap();
     assert_eq!(store.get("w", "a").unwrap(), None);
-    let aside = std::fs::read_dir(dir.path()).unwrap().filter(|entry| {
-        entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("store.damaged-")
-    });
+    let aside = std::fs::read_dir(dir.path())
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("store.damaged-"));
     assert_eq!(aside.count(), 1);
 }
 

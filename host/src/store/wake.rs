@@ -73,8 +73,7 @@ impl Store {
     /// The store cannot be written.
     pub fn end_wakes<'a>(&self, wakes: impl IntoIterator<Item = &'a Wake>) -> Result<(), StoreError> {
         self.change(|change| {
-            let mut end =
-                change.prepare_cached("DELETE FROM wake WHERE worker = ?1 AND dataset = ?2 AND due = ?3")?;
+            let mut end = change.prepare_cached("DELETE FROM wake WHERE worker = ?1 AND dataset = ?2 AND due = ?3")?;
             for wake in wakes {
                 end.execute(params![wake.worker, wake.dataset, signed(wake.due)])?;
             }
@@ -88,9 +87,8 @@ impl Store {
     /// The store cannot be written.
     pub fn give_back_wakes<'a>(&self, wakes: impl IntoIterator<Item = &'a Wake>) -> Result<(), StoreError> {
         self.change(|change| {
-            let mut give_back = change.prepare_cached(
-                "UPDATE wake SET leased_until = 0 WHERE worker = ?1 AND dataset = ?2 AND due = ?3",
-            )?;
+            let mut give_back = change
+                .prepare_cached("UPDATE wake SET leased_until = 0 WHERE worker = ?1 AND dataset = ?2 AND due = ?3")?;
             for wake in wakes {
                 give_back.execute(params![wake.worker, wake.dataset, signed(wake.due)])?;
             }

@@ -1,0 +1,229 @@
+//! One call into a worker: what it may ask for while it lasts, and what it leaves behind.
+
+mod ending;
+mod own;
+mod portal;
+mod strangers;
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use ckan_worker_abi::Attr;
+use ckan_worker_plugin::{Delta, Level};
+use serde_json::Value;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use super::{Failure, ckan, fetch};
+use crate::guard::Budget;
+use crate::notification::Notification;
+use crate::observe::{LogLine, Observer, log};
+use crate::store::{RunEnd, Store};
+
+pub use ending::Seen;
+
+/// What all calls of all workers share.
+pub struct Services {
+    /// The portal.
+    pub ckan: ckan::Client,
+    /// The way to strangers' addresses.
+    pub fetcher: fetch::Fetcher,
+    /// Where fetched files lie until the call ends.
+    pub fetched_dir: PathBuf,
+    /// What workers remember.
+    pub store: Store,
+    /// How often a worker may be called for one dataset.
+    pub budget: Budget,
+    /// The runtime that waits for the network.
+    pub runtime: Handle,
+    /// Becomes `true` when work in hand is to be given up.
+    pub give_up: watch::Receiver<bool>,
+    /// Who is told what happens.
+    pub observer: Option<Arc<dyn Observer>>,
+}
+
+/// One call into a worker.
+pub struct Call<'a> {
+    pub(super) services: &'a Services,
+    worker: &'a str,
+    deadline: Option<Instant>,
+    about: Option<About<'a>>,
+    /// Files that were fetched, to be deleted when the call ends.
+    fetched: Mutex<Vec<PathBuf>>,
+    notes: Mutex<Notes>,
+}
+
+/// What a call is about.
+#[derive(Debug, Clone, Copy)]
+pub struct About<'a> {
+    /// The delivery's name.
+    pub delivery: &'a str,
+    /// What CKAN said.
+    pub notification: &'a Notification,
+    /// The run's key in the journal and how often its notification had been sent on, if it can be known again.
+    pub run: Option<(u64, u32)>,
+    /// When it was due, if it is the answer to a wish of the worker's.
+    pub woken: Option<u64>,
+}
+
+/// The datasets that were read on behalf of a notification, by their ids; its workers share them.
+pub type Shown = HashMap<String, Value>;
+
+/// What was noted during a call.
+#[derive(Default)]
+struct Notes {
+    deltas: Vec<Delta>,
+    shown: Shown,
+    /// What the run leaves behind; mostly nothing.
+    end: Option<Box<RunEnd>>,
+}
+
+impl<'a> Call<'a> {
+    /// A call about a notification, or about none, as when a worker is made.
+    pub fn new(services: &'a Services, worker: &'a str, about: Option<About<'a>>, deadline: Option<Instant>) -> Self {
+        Self { services, worker, deadline, about, fetched: Mutex::default(), notes: Mutex::default() }
+    }
+
+    /// The same with datasets that were read on behalf of the notification before.
+    #[must_use]
+    pub fn having_shown(self, shown: Shown) -> Self {
+        self.notes().shown = shown;
+        self
+    }
+
+    /// The datasets that were read on behalf of the notification.
+    pub fn take_shown(&self) -> Shown {
+        std::mem::take(&mut self.notes().shown)
+    }
+
+    /// The worker's name.
+    pub fn worker(&self) -> &'a str {
+        self.worker
+    }
+
+    /// What workers remember.
+    pub fn store(&self) -> &'a Store {
+        &self.services.store
+    }
+
+    /// Whether the work should be given up.
+    pub fn is_cancelled(&self) -> bool {
+        *self.services.give_up.borrow() || self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    /// How long is left; `None` without a deadline.
+    pub(super) fn remaining(&self) -> Option<Duration> {
+        self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// Waits until the work should be given up.
+    async fn cancelled(&self) {
+        let mut give_up = self.services.give_up.clone();
+        let stopping = async {
+            // An error means that the host is gone.
+            let _ = give_up.wait_for(|given_up| *given_up).await;
+        };
+        match self.deadline {
+            Some(deadline) => tokio::select! {
+                () = stopping => {}
+                () = tokio::time::sleep_until(deadline.into()) => {}
+            },
+            None => stopping.await,
+        }
+    }
+
+    /// Waits on the calling thread, which is the worker's own, until `work` is done or the call is cancelled.
+    fn wait<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        if self.is_cancelled() {
+            return Err(Failure::cancelled());
+        }
+        self.services.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = self.cancelled() => Err(Failure::cancelled()),
+                done = work => done,
+            }
+        })
+    }
+
+    /// Waits that long; `false`, at once, when the call is cancelled.
+    pub(super) fn sleep(&self, time: Duration) -> bool {
+        self.wait(async {
+            tokio::time::sleep(time).await;
+            Ok(())
+        })
+        .is_ok()
+    }
+
+    pub(super) fn log(&self, level: u32, message: &str, fields: &[Attr<'_>]) {
+        let level = match level {
+            0 | 1 => Level::Error,
+            2 => Level::Warn,
+            3 => Level::Info,
+            4 => Level::Debug,
+            _ => Level::Trace,
+        };
+        let fields: Vec<_> = fields.iter().map(|field| (lossy(field.key), lossy(field.value))).collect();
+        let fields: Vec<(&str, &str)> = fields.iter().map(|(key, value)| (key.as_ref(), value.as_ref())).collect();
+        let delivery = self.about.map(|about| about.delivery);
+        let line = LogLine { worker: self.worker, delivery, level, message, fields: &fields };
+        log(&line);
+        if let Some(observer) = &self.services.observer {
+            observer.logged(&line);
+        }
+    }
+
+    /// What the run leaves behind as of now.
+    fn noted_end<'n>(&self, notes: &'n mut Notes) -> &'n mut RunEnd {
+        notes.end.get_or_insert_with(|| {
+            let dataset = self.about.and_then(|about| about.notification.package_id()).unwrap_or_default();
+            Box::new(RunEnd {
+                worker: self.worker.to_owned(),
+                dataset: dataset.to_owned(),
+                run: self.about.and_then(|about| about.run),
+                woken: self.about.and_then(|about| about.woken),
+                ..RunEnd::default()
+            })
+        })
+    }
+
+    /// What is noted is written when a run ends well; outside of one that would be never.
+    fn check_run(&self) -> Result<(), Failure> {
+        match self.about {
+            Some(_) => Ok(()),
+            None => Err(Failure::permanent(
+                "host.no-run",
+                "this is written when a run ends, and there is none: it can be done in `consume` alone",
+            )),
+        }
+    }
+
+    fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        for path in self.fetched.get_mut().unwrap_or_else(PoisonError::into_inner) {
+            // A worker that kept the file has renamed it.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// An answer as it crosses the border.
+fn json(answer: &impl serde::Serialize) -> Result<Bytes, Failure> {
+    let json = serde_json::to_vec(answer)
+        .map_err(|error| Failure::permanent("fetch.path", format!("a path that is not text: {error}")))?;
+    Ok(json.into())
+}
+
+/// A text as a plugin sent it, UTF-8 for certain: one in another language may not have kept that promise.
+pub(super) fn lossy(sent: ckan_worker_abi::abi_stable::std_types::RStr<'_>) -> Cow<'_, str> {
+    String::from_utf8_lossy(sent.as_rslice().as_slice())
+}

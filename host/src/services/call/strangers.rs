@@ -1,0 +1,53 @@
+//! A call's way to strangers' addresses.
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
+
+use bytes::Bytes;
+use ckan_worker_plugin::WireRequest;
+use serde::Deserialize;
+
+use super::{Call, json};
+use crate::services::Failure;
+
+impl Call<'_> {
+    pub(in crate::services) fn fetch(&self, request: &[u8]) -> Result<Bytes, Failure> {
+        let request: FetchRequest<'_> = serde_json::from_slice(request).map_err(|error| not_a_request(&error))?;
+        let fetched = self.wait(self.services.fetcher.fetch(&request.url, request.bytes_max, self.fetched_dir()))?;
+        self.keep_track_of(fetched.path.clone());
+        json(&fetched)
+    }
+
+    pub(in crate::services) fn http(&self, request: &[u8], body: &[u8]) -> Result<Bytes, Failure> {
+        let request: WireRequest = serde_json::from_slice(request).map_err(|error| not_a_request(&error))?;
+        let services = self.services;
+        let body = Bytes::copy_from_slice(body);
+        let response = self.wait(services.fetcher.request(&request, body, self.fetched_dir(), Some(&services.ckan)))?;
+        if let Some(body) = &response.body {
+            self.keep_track_of(body.path.clone());
+        }
+        json(&response)
+    }
+
+    fn fetched_dir(&self) -> &Path {
+        // Something may sweep what looks old in the system's temporary folder; if this fails, fetching says so.
+        let _ = std::fs::create_dir_all(&self.services.fetched_dir);
+        &self.services.fetched_dir
+    }
+
+    fn keep_track_of(&self, path: PathBuf) {
+        self.fetched.lock().unwrap_or_else(PoisonError::into_inner).push(path);
+    }
+}
+
+#[derive(Deserialize)]
+struct FetchRequest<'a> {
+    #[serde(borrow)]
+    url: Cow<'a, str>,
+    bytes_max: u64,
+}
+
+fn not_a_request(error: &serde_json::Error) -> Failure {
+    Failure::permanent("fetch.request", format!("not a request to fetch: {error}"))
+}
