@@ -42,7 +42,7 @@ const fn key(
     Key { name, aliases, kind, preset, help }
 }
 
-use Kind::{Address, Count, Duration, Durations, Flag, Networks, Path, Paths, Secret, Size, Text, Url};
+use Kind::{Address, Count, Duration, Durations, Flag, Networks, Path, Paths, Rewrites, Secret, Size, Text, Url};
 use Preset::{Absent, Computed, Fixed, Old};
 
 const HOUR: u64 = 3600;
@@ -85,6 +85,27 @@ pub const HOST: &[Key] = &[
         "The header that carries the token, as in CKAN's own setting apitoken_header_name.",
     ),
     key("ckan.timeout", &[], Duration { min: 1, max: HOUR }, Fixed("30s"), "How long one call to CKAN may take."),
+    key(
+        "ckan.concurrency",
+        &[],
+        Count { min: 1, max: 64 },
+        Fixed("4"),
+        "How many writes to CKAN go on at once; more of them overwhelm many portals.",
+    ),
+    key(
+        "ckan.root_path",
+        &["root_path"],
+        Text { bytes_max: 255 },
+        Absent("/data/{{LANG}}"),
+        "The portal's path below its address, as in CKAN's own setting of that name; used if ckan.site_url has none.",
+    ),
+    key(
+        "ckan.url_rewrite",
+        &[],
+        Rewrites,
+        Absent("https://data.example=http://ckan:5000"),
+        "Where public addresses of the portal are reached from here, as PUBLIC=INTERNAL, separated by commas.",
+    ),
     key(
         "amqp.url",
         &["amqp_url", "queue.url"],

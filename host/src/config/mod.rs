@@ -179,6 +179,11 @@ fn typed(merged: &Merged, environment: &BTreeMap<String, String>, findings: &mut
             api_key: credentials::api_key(&mut reader),
             token_header: reader.header_name("ckan.apitoken_header_name").unwrap_or_default(),
             timeout: reader.duration("ckan.timeout").unwrap_or_default(),
+            root_path: reader.text("ckan.root_path"),
+            url_rewrite: reader.parsed("ckan.url_rewrite", value::rewrites).unwrap_or_default(),
+            concurrency: reader.count("ckan.concurrency").unwrap_or_default(),
+            // Only a flag switches it on: nobody wants to find it in a file.
+            dry_run: false,
         },
         fetch: services::fetch::Settings {
             allow: reader.parsed("fetch.allow", value::networks).unwrap_or_default(),

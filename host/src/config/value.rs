@@ -5,6 +5,8 @@ use std::time;
 
 use ipnet::IpNet;
 
+use crate::services::ckan::Rewrite;
+
 /// What the value of a setting looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -55,6 +57,8 @@ pub enum Kind {
     },
     /// Networks and single addresses.
     Networks,
+    /// Public addresses, each with an internal one.
+    Rewrites,
 }
 
 /// Reads a whole number from `min` to `max`.
@@ -146,6 +150,14 @@ pub fn networks(text: &str) -> Result<Vec<IpNet>, String> {
     words
         .map(|word| network(word).ok_or_else(|| format!("expected networks as in 10.0.0.0/8 or ::1, `{word}` is none")))
         .collect()
+}
+
+/// Reads pairs of a public and an internal address, as in `https://data.example=http://ckan:5000`, separated by commas.
+///
+/// # Errors
+/// What was expected.
+pub fn rewrites(text: &str) -> Result<Vec<Rewrite>, String> {
+    items(text).map(Rewrite::parse).collect()
 }
 
 /// The items of a list, separated by commas or lines.

@@ -4,28 +4,54 @@
 //! [`Failure`] by the table in `answer`. The token goes to the portal's own address and nowhere else: redirects are
 //! not followed, proxies not used.
 
+mod again;
 mod answer;
 mod breaker;
 mod check;
+mod counters;
+mod dataset;
+mod delta;
+mod dry;
+mod effects;
+mod equal;
+mod flush;
+mod kind;
+mod open;
 mod request;
+mod settings;
+mod site;
+mod upload;
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
+use tokio::sync::Semaphore;
 use url::Url;
 
 pub use self::breaker::Breaker;
 pub use self::check::{CheckReport, Identity, Portal};
-use self::request::{actions_url, query_pairs};
+pub use self::counters::{Counted, Ended};
+pub use self::dataset::Announced;
+pub use self::delta::{Change, Revision, revision};
+pub use self::dry::Refused;
+pub use self::effects::{package_in, package_of, paths};
+pub use self::flush::{OwnWrites, flush};
+pub use self::kind::{Kind, kind};
+pub use self::settings::{Rewrite, Settings, SetupError};
+
+use self::request::query_pairs;
+use self::settings::Token;
 use super::Failure;
-use super::http::{self, HeaderName, HeaderValue, Trouble, Unread, header};
+use super::http::{self, HeaderValue, Trouble, Unread, header};
 
 /// The longest answer that is taken; a `package_search` for 1,000 large datasets stays well below.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// A token shorter than this is not looked for in what the portal says; CKAN's are far longer.
 const TOKEN_BYTES_MIN: usize = 8;
+/// The header that tells CKAN, and whoever hears of the change, which worker wrote it.
+const ORIGIN: &str = "x-ckan-worker-origin";
 
 /// The code of a call that did not reach CKAN.
 pub const UNAVAILABLE: &str = "ckan.unavailable";
@@ -33,51 +59,29 @@ pub const UNAVAILABLE: &str = "ckan.unavailable";
 pub const NOT_FOUND: &str = "ckan.not-found";
 /// The code of a call that CKAN does not let us make.
 pub const NOT_AUTHORIZED: &str = "ckan.not-authorized";
-
-/// How to reach CKAN.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// The portal, as in `https://data.example`; `None` if no worker is to use it.
-    pub site_url: Option<Url>,
-    /// The API token; `None` for anonymous access.
-    pub api_key: Option<SecretString>,
-    /// The header that carries the token; CKAN's own `apitoken_header_name`.
-    pub token_header: String,
-    /// How long one call may take.
-    pub timeout: Duration,
-}
-
-/// Why the portal cannot be called with these settings. It never says what the token is.
-#[derive(Debug, thiserror::Error)]
-pub enum SetupError {
-    /// The address is not one of a portal.
-    #[error("`ckan.site_url` must be an address like `https://data.example`, without user, password or query: {0}")]
-    SiteUrl(&'static str),
-    /// The header cannot be sent.
-    #[error("`{0}` is no name for the header that carries the API token; CKAN's default is `Authorization`")]
-    TokenHeader(String),
-    /// The token cannot be sent.
-    #[error("`ckan.api_key` contains characters that no API token has, perhaps a line break")]
-    Token,
-    /// No HTTP client can be made.
-    #[error("cannot make an HTTP client for CKAN")]
-    Client(#[source] Box<dyn std::error::Error + Send + Sync>),
-}
+/// The code of a write that came after another.
+pub const LOST_RACE: &str = "ckan.lost-race";
+/// The code of a call that the portal had no time for.
+pub const RATE_LIMITED: &str = "ckan.rate-limited";
+/// The code of a call that CKAN failed at.
+const SERVER: &str = "ckan.server";
+/// The code of a call that CKAN's search failed at.
+const SEARCH: &str = "ckan.search";
+/// The code of a call that cannot work with these settings.
+const CONFIG: &str = "ckan.config";
 
 /// The portal, by its action API.
 pub struct Client {
     http: http::Client,
-    /// Ends in `/api/3/action/`; `None` if no portal is set.
-    actions: Option<Url>,
+    site: site::Site,
     token: Option<Token>,
     timeout: Duration,
     breaker: Breaker,
-}
-
-struct Token {
-    header: HeaderName,
-    value: HeaderValue,
-    text: SecretString,
+    /// A permit for each write that may go on: CKAN is soon overwhelmed.
+    writes: Semaphore,
+    counters: counters::Counters,
+    dry_run: bool,
+    refused: Box<Refused>,
 }
 
 impl Client {
@@ -87,12 +91,25 @@ impl Client {
     /// [`SetupError`] if the settings cannot be used.
     pub fn new(settings: Settings) -> Result<Self, SetupError> {
         let http = http::portal_client(settings.timeout).map_err(|error| SetupError::Client(error.into()))?;
-        let actions = settings.site_url.as_ref().map(actions_url).transpose()?;
+        let site = site::Site::new(&settings)?;
         let token = settings.api_key.map(|text| Token::new(&settings.token_header, text)).transpose()?;
-        Ok(Self { http, actions, token, timeout: settings.timeout, breaker: Breaker::default() })
+        Ok(Self {
+            http,
+            site,
+            token,
+            timeout: settings.timeout,
+            breaker: Breaker::default(),
+            writes: Semaphore::new(settings.concurrency.max(1)),
+            counters: counters::Counters::default(),
+            dry_run: settings.dry_run,
+            refused: Box::new(dry::log),
+        })
     }
 
     /// Calls an action by POST with a JSON object, and answers the JSON of its `result`.
+    ///
+    /// What may be repeated is sent again, up to three times, while its failure may pass and that takes seconds; see
+    /// [`kind()`]. At most `ckan.concurrency` writes go on at once. In a dry run no write is sent.
     ///
     /// # Errors
     /// `ckan.config`, `ckan.bad-request`, `ckan.not-authorized`, `ckan.not-found`, `ckan.validation`,
@@ -102,13 +119,25 @@ impl Client {
     /// # Cancel safety
     /// Dropping the future closes the connection; the action may have been done all the same.
     pub async fn action(&self, name: &str, body: impl Into<Bytes>) -> Result<Bytes, Failure> {
+        self.action_as(None, name, body).await
+    }
+
+    /// The same, telling CKAN who writes: `HOST;WORKER;hop=N`, in the header `X-CKAN-Worker-Origin`.
+    ///
+    /// # Errors
+    /// As [`action`](Self::action).
+    pub async fn action_as(&self, origin: Option<&str>, name: &str, body: impl Into<Bytes>) -> Result<Bytes, Failure> {
         let url = self.url(name)?;
         let mut body = body.into();
         if body.is_empty() {
             body = Bytes::from_static(b"{}");
         }
+        let kind = kind(name, &body);
+        if self.dry_run && kind != Kind::Read {
+            return self.refuse_body(name, &body);
+        }
         let request = self.http.post(url).header(header::CONTENT_TYPE, "application/json").body(body);
-        self.call(name, request).await
+        self.call(name, kind, origin, request).await
     }
 
     /// Calls an action that changes nothing by GET. `query` is a JSON object of texts, numbers and lists of them.
@@ -121,12 +150,12 @@ impl Client {
         if !pairs.is_empty() {
             url.query_pairs_mut().extend_pairs(pairs);
         }
-        self.call(name, self.http.get(url)).await
+        self.call(name, Kind::Read, None, self.http.get(url)).await
     }
 
     /// Whether a portal is set at all.
     pub fn is_set(&self) -> bool {
-        self.actions.is_some()
+        self.site.actions.is_some()
     }
 
     /// Asks whether the portal answers, and whom it takes us for.
@@ -139,19 +168,48 @@ impl Client {
         &self.breaker
     }
 
-    async fn call(&self, name: &str, request: http::RequestBuilder) -> Result<Bytes, Failure> {
-        let called = self.call_once(name, request).await;
+    /// How the calls have ended so far.
+    pub fn counted(&self) -> Counted {
+        self.counters.snapshot()
+    }
+
+    /// Sends a call, again while that is of use, and notes how it ended.
+    async fn call(
+        &self,
+        name: &str,
+        kind: Kind,
+        origin: Option<&str>,
+        request: http::RequestBuilder,
+    ) -> Result<Bytes, Failure> {
+        let mut request = self.with_token(request);
+        if let Some(Ok(origin)) = origin.filter(|_| kind != Kind::Read).map(HeaderValue::from_str) {
+            request = request.header(ORIGIN, origin);
+        }
+        let (began, mut tries) = (Instant::now(), 0);
+        let called = loop {
+            tries += 1;
+            // What is read from a file while it is sent cannot be sent again.
+            let again = request.try_clone();
+            let called = self.call_once(name, kind, request).await;
+            let (Err(failure), Some(next)) = (&called, again) else { break called };
+            // While CKAN is away one knock at its door is enough.
+            let wait = again::wait(kind, failure, tries, began.elapsed(), fastrand::f64());
+            let Some(wait) = wait.filter(|_| !self.breaker.is_open()) else { break called };
+            self.counters.repeat();
+            tokio::time::sleep(wait).await;
+            request = next;
+        };
         match &called {
             Err(failure) if failure.code == UNAVAILABLE => self.breaker.failed(),
             _ => self.breaker.worked(),
         }
+        self.counters.count(kind, called.as_ref().map_or_else(|failure| Ended::by(failure.code), |_| Ended::Done));
         called
     }
 
-    async fn call_once(&self, name: &str, mut request: http::RequestBuilder) -> Result<Bytes, Failure> {
-        if let Some(token) = &self.token {
-            request = request.header(&token.header, &token.value);
-        }
+    async fn call_once(&self, name: &str, kind: Kind, request: http::RequestBuilder) -> Result<Bytes, Failure> {
+        // Nobody closes the semaphore, so waiting for it does not fail.
+        let _permit = if kind == Kind::Read { None } else { self.writes.acquire().await.ok() };
         let response = request.send().await.map_err(|error| self.unreachable(name, error))?;
         let (status, headers) = (response.status(), response.headers().clone());
         let body = match http::read(response, ANSWER_BYTES_MAX).await {
@@ -163,9 +221,9 @@ impl Client {
     }
 
     fn url(&self, name: &str) -> Result<Url, Failure> {
-        let actions = self.actions.as_ref().ok_or_else(|| {
+        let actions = self.site.actions.as_ref().ok_or_else(|| {
             Failure::permanent(
-                "ckan.config",
+                CONFIG,
                 format!("{}: no portal is set; write its address to `ckan.site_url`", http::plain(name, 100)),
             )
         })?;
@@ -178,16 +236,27 @@ impl Client {
 
     fn unreachable(&self, name: &str, error: http::Error) -> Failure {
         let reason = match Trouble::from(error) {
-            Trouble::Timeout => format!("it did not answer in time, at most {} s", self.timeout.as_secs_f64()),
+            Trouble::Timeout => return self.silent(name),
             Trouble::Tls { reason, lasting: true } => {
-                return Failure::permanent("ckan.config", format!("{name}: no secure connection to CKAN: {reason}"));
+                return Failure::permanent(CONFIG, format!("{name}: no secure connection to CKAN: {reason}"));
             }
             Trouble::Unsendable(reason) => return bad_request(name, &reason),
             Trouble::Tls { reason, .. } | Trouble::Connect(reason) | Trouble::Broken(reason) => reason,
             Trouble::Forbidden(forbidden) => forbidden.to_string(),
         };
-        let message = format!("{name}: CKAN cannot be reached: {}", http::plain(&reason, 300));
-        Failure::retryable(UNAVAILABLE, message)
+        unavailable(name, &reason)
+    }
+
+    /// What comes of a portal that takes too long.
+    fn silent(&self, name: &str) -> Failure {
+        unavailable(name, &format!("it did not answer in time, at most {} s", self.timeout.as_secs_f64()))
+    }
+
+    fn with_token(&self, request: http::RequestBuilder) -> http::RequestBuilder {
+        match &self.token {
+            Some(token) => request.header(&token.header, &token.value),
+            None => request,
+        }
     }
 
     /// A portal in debug mode may repeat what it was sent.
@@ -204,7 +273,7 @@ impl Client {
 /// Shows where calls go, never the token.
 impl fmt::Debug for Client {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let actions = self.actions.as_ref().map(Url::as_str);
+        let actions = self.site.actions.as_ref().map(Url::as_str);
         formatter
             .debug_struct("Client")
             .field("actions", &actions)
@@ -213,14 +282,8 @@ impl fmt::Debug for Client {
     }
 }
 
-impl Token {
-    fn new(header: &str, text: SecretString) -> Result<Self, SetupError> {
-        let header =
-            HeaderName::from_bytes(header.as_bytes()).map_err(|_| SetupError::TokenHeader(http::plain(header, 100)))?;
-        let mut value = HeaderValue::from_str(text.expose_secret()).map_err(|_| SetupError::Token)?;
-        value.set_sensitive(true);
-        Ok(Self { header, value, text })
-    }
+fn unavailable(name: &str, reason: &str) -> Failure {
+    Failure::retryable(UNAVAILABLE, format!("{name}: CKAN cannot be reached: {}", http::plain(reason, 300)))
 }
 
 fn bad_request(name: &str, reason: &str) -> Failure {
@@ -234,12 +297,7 @@ mod tests {
     const TOKEN: &str = "canary-5f1d0c";
 
     fn settings(site_url: &str) -> Settings {
-        Settings {
-            site_url: Some(site_url.parse().unwrap()),
-            api_key: Some(TOKEN.into()),
-            token_header: "Authorization".to_owned(),
-            timeout: Duration::from_secs(5),
-        }
+        Settings { site_url: Some(site_url.parse().unwrap()), api_key: Some(TOKEN.into()), ..Settings::default() }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use jiff::Timestamp;
 pub use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 pub(super) use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
-pub(super) use reqwest::{Client, Error, RequestBuilder, Response, StatusCode};
+pub(super) use reqwest::{Body, Client, Error, Method, RequestBuilder, Response, StatusCode, multipart};
 
 pub use self::names::SystemNames;
 use self::names::Vetted;

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::{NOT_AUTHORIZED, UNAVAILABLE};
+use super::{CONFIG, LOST_RACE, NOT_AUTHORIZED, NOT_FOUND, RATE_LIMITED, SEARCH, SERVER, UNAVAILABLE};
 use crate::services::Failure;
 use crate::services::http::{self, HeaderMap, StatusCode, header, plain};
 
@@ -131,7 +131,7 @@ fn refused(name: &str, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> 
     let message = format!("{name}: {what}: {} (HTTP {})", said.words(), status.as_u16());
     let mut failure = if passing { Failure::retryable(code, message) } else { Failure::permanent(code, message) };
     failure.retry_after = match code {
-        "ckan.not-found" => Some(NOT_YET_THERE),
+        NOT_FOUND => Some(NOT_YET_THERE),
         _ if passing => http::retry_after(headers, Timestamp::now()),
         _ => None,
     };
@@ -150,17 +150,17 @@ fn classify(status: StatusCode, said: &Said) -> (&'static str, bool, &'static st
             "CKAN does not allow it; is the token in `ckan.api_key` valid, with the rights for this",
         ),
         (404, _) if said.is_foreign() => {
-            ("ckan.config", false, "there is no CKAN at this address; does `ckan.site_url` lack a path")
+            (CONFIG, false, "there is no CKAN at this address; does `ckan.site_url` lack a path")
         }
-        (404, _) => ("ckan.not-found", true, "CKAN does not have it"),
-        (405, _) => ("ckan.config", false, "this address does not take calls; is `ckan.site_url` right"),
-        (409, "Search Error") => ("ckan.search", true, "CKAN's search failed"),
-        (409, _) if said.is_lost_race() => ("ckan.lost-race", true, "somebody else was faster; read it again"),
+        (404, _) => (NOT_FOUND, true, "CKAN does not have it"),
+        (405, _) => (CONFIG, false, "this address does not take calls; is `ckan.site_url` right"),
+        (409, "Search Error") => (SEARCH, true, "CKAN's search failed"),
+        (409, _) if said.is_lost_race() => (LOST_RACE, true, "somebody else was faster; read it again"),
         (409, "Validation Error") => ("ckan.validation", false, "CKAN finds the values invalid"),
         (413, _) => ("ckan.too-large", false, "the request is too large for the portal"),
-        (429, _) => ("ckan.rate-limited", true, "the portal asks for fewer requests"),
+        (429, _) => (RATE_LIMITED, true, "the portal asks for fewer requests"),
         (408 | 425 | 502..=504, _) => (UNAVAILABLE, true, "the portal is not available"),
-        (500..=599, _) => ("ckan.server", true, "CKAN failed"),
+        (500..=599, _) => (SERVER, true, "CKAN failed"),
         (400..=499, _) => ("ckan.bad-request", false, "CKAN does not understand the request"),
         _ => ("ckan.incompatible", false, "this status is none that CKAN gives"),
     }
@@ -175,10 +175,7 @@ fn redirected(name: &str, headers: &HeaderMap) -> Failure {
         Some((_, host)) if !host.contains('@') => format!("; write `{}` to `ckan.site_url`", plain(site, 200)),
         _ => "; write the address it redirects to, often https://…, to `ckan.site_url`".to_owned(),
     };
-    Failure::permanent(
-        "ckan.config",
-        format!("{name}: the portal redirects calls elsewhere, which is not followed{hint}"),
-    )
+    Failure::permanent(CONFIG, format!("{name}: the portal redirects calls elsewhere, which is not followed{hint}"))
 }
 
 /// `{"size": ["Invalid integer"]}` as `size: Invalid integer`.

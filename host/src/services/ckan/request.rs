@@ -3,10 +3,10 @@
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::SetupError;
+use super::settings::SetupError;
 
-/// Where a portal takes calls: ends in `/api/3/action/`.
-pub(super) fn actions_url(site: &Url) -> Result<Url, SetupError> {
+/// Where a portal takes calls: ends in `/api/3/action/`. A `root_path` stands in for a path that `site` does not have.
+pub(super) fn actions_url(site: &Url, root_path: Option<&str>) -> Result<Url, SetupError> {
     if !matches!(site.scheme(), "http" | "https") {
         return Err(SetupError::SiteUrl("it does not begin with `http://` or `https://`"));
     }
@@ -18,7 +18,13 @@ pub(super) fn actions_url(site: &Url) -> Result<Url, SetupError> {
     }
     let mut url = site.clone();
     // A portal may live below its host's root: `https://city.example/data/`.
-    url.set_path(&format!("{}/api/3/action/", site.path().trim_end_matches('/')));
+    let path = match (site.path().trim_matches('/'), root_path) {
+        // CKAN writes where the language stands in a page's address; its API has none.
+        ("", Some(root)) => root.replace("{{LANG}}", ""),
+        (path, _) => path.to_owned(),
+    };
+    let path: String = path.split('/').filter(|part| !part.is_empty()).flat_map(|part| ["/", part]).collect();
+    url.set_path(&format!("{path}/api/3/action/"));
     Ok(url)
 }
 
@@ -53,12 +59,16 @@ mod tests {
 
     #[test]
     fn a_portal_may_live_below_the_root_of_its_host() {
-        let check = |site: &str, expected: &str| {
-            assert_eq!(actions_url(&site.parse().unwrap()).unwrap().as_str(), expected);
+        let check = |site: &str, root: Option<&str>, expected: &str| {
+            assert_eq!(actions_url(&site.parse().unwrap(), root).unwrap().as_str(), expected);
         };
-        check("https://data.example", "https://data.example/api/3/action/");
-        check("https://data.example/", "https://data.example/api/3/action/");
-        check("http://city.example:8080/data/", "http://city.example:8080/data/api/3/action/");
+        check("https://data.example", None, "https://data.example/api/3/action/");
+        check("https://data.example/", None, "https://data.example/api/3/action/");
+        check("http://city.example:8080/data/", None, "http://city.example:8080/data/api/3/action/");
+        check("https://city.example", Some("/data/{{LANG}}"), "https://city.example/data/api/3/action/");
+        check("https://city.example/", Some("/{{LANG}}/data/"), "https://city.example/data/api/3/action/");
+        check("https://city.example", Some("{{LANG}}"), "https://city.example/api/3/action/");
+        check("https://city.example/other", Some("/data/{{LANG}}"), "https://city.example/other/api/3/action/");
     }
 
     #[test]
