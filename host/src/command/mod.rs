@@ -74,7 +74,10 @@ fn fail(error: &AppError) -> Exit {
     say(&format!("error: {error}"));
     match error {
         AppError::NoWorkers => Exit::Usage,
-        AppError::Refused(_) | AppError::Services(_) | AppError::Journal(JournalError::Later(_)) | AppError::Store(StoreError::Later(_)) => Exit::Config,
+        AppError::Refused(_)
+        | AppError::Services(_)
+        | AppError::Journal(JournalError::Later(_))
+        | AppError::Store(StoreError::Later(_)) => Exit::Config,
         AppError::TokenRefused(_) => Exit::Refused,
         AppError::Dispatch(DispatchError::ThreadLost | DispatchError::JournalLost) => Exit::Internal,
         AppError::Source(error) | AppError::Dispatch(DispatchError::Source(error)) => exit_of(error),

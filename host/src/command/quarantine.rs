@@ -64,7 +64,8 @@ fn list(cli: &Cli, config: &Config) -> Result<Exit, StoreError> {
 
 fn table(quarantined: &[Quarantined]) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_header(["WORKER", "DATASET", "SINCE", "UNTIL", "TIMES", "REASON"]);
+    table.load_style(presets::NOTHING);
+    table.set_header(["WORKER", "DATASET", "SINCE", "UNTIL", "TIMES", "REASON"]);
     for row in quarantined {
         table.add_row([
             row.worker.clone(),
@@ -90,7 +91,9 @@ fn release(config: &Config, worker: &str, datasets: &[String], everything: bool)
         }
     }
     for dataset in &unknown {
-        say(&format!("error: {worker} is not in quarantine for the dataset {dataset}; `worker quarantine list` shows what is"));
+        say(&format!(
+            "error: {worker} is not in quarantine for the dataset {dataset}; `worker quarantine list` shows what is"
+        ));
     }
     let what = if released == 1 { "quarantine is ended" } else { "quarantines are ended" };
     say(&format!("{released} {what}; a running worker takes up the notifications that waited within a second or two"));

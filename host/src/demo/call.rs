@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -53,6 +54,8 @@ pub(super) struct Shared {
     pub(super) calls: Vec<Call>,
     pub(super) failures: VecDeque<Failure>,
     pub(super) listeners: Vec<mpsc::UnboundedSender<Notice>>,
+    /// How long an answer is held back after what was asked for is done and announced.
+    pub(super) held: Duration,
     /// Told of every new call.
     pub(super) news: watch::Sender<()>,
 }
@@ -108,7 +111,14 @@ async fn call(
     } else {
         parameters(&body)
     };
-    lock(&shared).call(&method, &action, &headers, params)
+    let (response, held) = {
+        let mut shared = lock(&shared);
+        (shared.call(&method, &action, &headers, params), shared.held)
+    };
+    if !held.is_zero() && !is_read(&action) {
+        tokio::time::sleep(held).await;
+    }
+    response
 }
 
 /// The parameters in a body; CKAN takes none at all for an empty object.
@@ -135,6 +145,7 @@ impl Shared {
             calls: Vec::new(),
             failures: VecDeque::new(),
             listeners: Vec::new(),
+            held: Duration::ZERO,
             news: watch::Sender::default(),
         }
     }

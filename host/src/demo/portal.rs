@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::{Map, Value};
@@ -79,6 +80,11 @@ impl Portal {
             headers: headers.iter().map(header).collect(),
             body: body.to_owned(),
         });
+    }
+
+    /// From now on a write is answered only so long after it is done and announced: its notification comes first.
+    pub fn hold_answers(&self, held: Duration) {
+        self.lock().held = held;
     }
 
     /// What the portal announces from now on: after each change that is committed, in the published shape.

@@ -93,6 +93,16 @@ impl Fetcher {
         }
     }
 
+    /// Sends a request.
+    pub async fn request(
+        &self,
+        _: &ckan_worker_plugin::WireRequest,
+        _: bytes::Bytes,
+        _: &Path,
+    ) -> Result<ckan_worker_plugin::Response, Failure> {
+        Err(Failure::permanent("host.too-old", "not yet"))
+    }
+
     async fn fetch_patiently(&self, url: &str, bytes_max: u64, dir: &Path) -> Result<Fetched, Failure> {
         let arrival = self.follow(parse(url)?).await?;
         check_status(&arrival.response)?;

@@ -206,8 +206,7 @@ unsafe extern "C" fn state_get(context: *const c_void, key: RStr<'_>) -> Answer 
 }
 
 unsafe extern "C" fn state_put(context: *const c_void, key: RStr<'_>, value: RSlice<'_, u8>) -> Answer {
-    let put =
-        |call: &Call<'_>| call.state(|state| state.set(&lossy(key), Some(value.as_slice()))).map(|()| Bytes::new());
+    let put = |call: &Call<'_>| call.set_state(&lossy(key), Some(value.as_slice()));
     // SAFETY: as in `log_line`.
     answered(unsafe { on_call(context, put) })
 }

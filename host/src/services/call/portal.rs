@@ -11,7 +11,7 @@ use super::own::{Own, id_of};
 use super::{Call, json};
 use crate::guard::View;
 use crate::services::Failure;
-use crate::services::ckan::{self, Announced, effects};
+use crate::services::ckan::{self, Announced};
 
 impl Call<'_> {
     pub(in crate::services) fn action(&self, name: &str, body: &[u8]) -> Result<Bytes, Failure> {
@@ -36,9 +36,9 @@ impl Call<'_> {
     fn note_effects(&self, name: &str, body: &[u8], result: &Bytes) -> Result<(), Failure> {
         let body: Value = serde_json::from_slice(body).unwrap_or_default();
         // Who updates a dataset sends all of it back; that says nothing about what it changed.
-        let paths = if name.ends_with("_update") { Vec::new() } else { effects::paths(name, &body) };
+        let paths = if name.ends_with("_update") { Vec::new() } else { ckan::paths(name, &body) };
         let result: Value = serde_json::from_slice(result).unwrap_or_default();
-        let written = effects::package_in(name, &result);
+        let written = ckan::package_in(name, &result);
         {
             let mut notes = self.notes();
             self.noted_end(&mut notes).outputs.extend(paths.into_iter().filter(|path| path != "resources"));

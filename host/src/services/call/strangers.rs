@@ -23,7 +23,7 @@ impl Call<'_> {
         let request: WireRequest = serde_json::from_slice(request).map_err(|error| not_a_request(&error))?;
         let services = self.services;
         let body = Bytes::copy_from_slice(body);
-        let response = self.wait(services.fetcher.request(&request, body, self.fetched_dir(), Some(&services.ckan)))?;
+        let response = self.wait(services.fetcher.request(&request, body, self.fetched_dir()))?;
         if let Some(body) = &response.body {
             self.keep_track_of(body.path.clone());
         }

@@ -1,0 +1,150 @@
+//! Workers that write to CKAN do not react to what they write themselves: over both kinds of queue, with the
+//! notification coming before the answer, and with a process that dies in between.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[path = "loop_guard/circle.rs"]
+mod circle;
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use circle::on_every_queue;
+
+#[test]
+fn a_worker_that_writes_the_same_each_time_does_its_work_once() {
+    on_every_queue("stable", |mut circle| {
+        circle.scribe("write = stable");
+        circle.announce();
+        circle.run_until_quiet();
+        assert_eq!(circle.runs(), ["changed"], "{}", circle.worker.report());
+        assert_eq!(circle.portal.calls_of("package_revise").len(), 1);
+        assert_eq!(circle.remembered(), 1);
+        assert_eq!(circle.portal.package(circle.id()).unwrap()["notes"], "written by the scribe");
+
+        // What somebody else changes is new to it.
+        circle.portal.edit(circle.id(), |dataset| drop(dataset.insert("title".into(), "Shrubs".into())));
+        circle.run_until_quiet();
+        assert_eq!(circle.runs().len(), 2);
+        // What it writes itself is no input: it has been told once, and what comes now is somebody else's.
+        circle.portal.edit(circle.id(), |dataset| drop(dataset.insert("notes".into(), "mine".into())));
+        circle.run_until_quiet();
+        assert_eq!(circle.runs().len(), 2);
+    });
+}
+
+#[test]
+fn a_worker_that_writes_something_else_each_time_is_called_once_as_long_as_the_host_sees_it_write() {
+    on_every_queue("random", |mut circle| {
+        for write in ["random", "patch"] {
+            circle.scribe(&format!("write = {write}"));
+            circle.portal.edit(circle.id(), |dataset| drop(dataset.insert("title".into(), write.into())));
+            circle.run_until_quiet();
+        }
+        assert_eq!(circle.runs(), ["changed", "changed"], "{}", circle.worker.report());
+    });
+}
+
+#[test]
+fn a_worker_that_writes_something_else_each_time_past_the_host_is_quarantined_and_can_be_released() {
+    on_every_queue("sneak", |mut circle| {
+        let portal = circle.portal.url().trim_start_matches("http://").to_owned();
+        circle.scribe(&format!("write = sneak\nportal = {portal}"));
+        circle.announce();
+        circle.run_until_quiet();
+        let runs = circle.runs().len();
+        assert_eq!(runs, 6, "it is stopped at the seventh\n{}", circle.worker.report());
+
+        let list = circle.command(&["quarantine", "list", "--format", "json"]);
+        let list: Value = serde_json::from_str(&list).unwrap();
+        assert_eq!(list["quarantined"][0]["worker"], "scribe");
+        assert_eq!(list["quarantined"][0]["dataset"], circle.id());
+        assert!(list["quarantined"][0]["reason"].as_str().unwrap().starts_with("it was called 6 times within 10 min"));
+
+        // The notification that waited is worked on once it is let go, by a worker that behaves by now.
+        circle.scribe("write = nothing");
+        circle.command(&["quarantine", "release", "scribe", circle.id().to_owned().as_str()]);
+        circle.run_until(|circle| circle.runs().len() > runs);
+        assert!(circle.command(&["quarantine", "list"]).contains("nothing is in quarantine"));
+    });
+}
+
+#[test]
+fn the_notification_of_a_write_may_come_before_its_answer() {
+    on_every_queue("early", |mut circle| {
+        circle.scribe("write = stable");
+        circle.portal.hold_answers(Duration::from_millis(400));
+        circle.announce();
+        circle.run_until_quiet();
+        assert_eq!(circle.runs(), ["changed"], "{}", circle.worker.report());
+    });
+}
+
+#[test]
+fn a_process_that_dies_between_the_write_and_the_acknowledgement_does_not_repeat_the_work() {
+    // After CKAN has it and before it is stored; after that and before the journal; and before the acknowledgement.
+    for point in ["ckan-written:1", "store-written:1", "journal-written:1", "before-settle:1"] {
+        on_every_queue("died", |mut circle| {
+            circle.scribe("write = stable");
+            circle.announce();
+            circle.die_at(point);
+            circle.run_until_quiet();
+            assert_eq!(circle.runs(), ["changed"], "{point}\n{}", circle.worker.report());
+            assert_eq!(circle.portal.calls_of("package_revise").len(), 1, "{point}");
+            assert_eq!(circle.remembered(), 1, "{point}: what it remembers is stored with the end of the run");
+        });
+    }
+}
+
+#[test]
+fn fifty_changed_resources_of_a_dataset_are_written_at_once_and_unchanged_ones_not_at_all() {
+    on_every_queue("fifty", |mut circle| {
+        circle.with_resources(50);
+        circle.scribe("write = each\nfield = hash");
+        circle.announce();
+        circle.run_until_quiet();
+        let revised = circle.portal.calls_of("package_revise");
+        assert_eq!(revised.len(), 1, "{}", circle.worker.report());
+        let written = revised[0].params.as_object().unwrap();
+        assert_eq!(written.keys().filter(|key| key.starts_with("update__resources__")).count(), 50);
+        for resource in circle.portal.package(circle.id()).unwrap()["resources"].as_array().unwrap() {
+            assert_eq!(resource["hash"], json!(format!("hash of {}", resource["id"].as_str().unwrap())));
+        }
+        // Somebody changes something else, so that it is called again: there is nothing to write.
+        circle.portal.edit(circle.id(), |dataset| drop(dataset.insert("title".into(), "Shrubs".into())));
+        circle.run_until_quiet();
+        assert_eq!((circle.runs().len(), circle.portal.calls_of("package_revise").len()), (2, 1));
+    });
+}
+
+#[test]
+fn what_was_announced_and_never_saved_is_skipped() {
+    on_every_queue("phantom", |mut circle| {
+        circle.scribe("write = stable");
+        circle.publish(&json!({"routing_key": "Package", "operation": "new", "payload": {"id": "00000000-0000-4000-8000-000000000000"}}));
+        circle.run_until_quiet();
+        assert_eq!(circle.runs(), [""; 0]);
+        assert!(circle.worker.stderr().contains("CKAN does not know the dataset"), "{}", circle.worker.report());
+    });
+}
+
+#[test]
+fn a_dry_run_writes_nothing_and_leaves_everything_in_the_queue() {
+    on_every_queue("dry", |mut circle| {
+        circle.scribe("write = stable");
+        circle.announce();
+        let before = circle.portal.package(circle.id());
+        circle.worker.start(["--dry-run", "--until-empty", "scribe"]);
+        assert!(circle.worker.wait(circle::LATER).success(), "{}", circle.worker.report());
+        assert_eq!(circle.portal.package(circle.id()), before);
+        assert!(circle.portal.calls_of("package_revise").is_empty());
+        let said = circle.worker.report();
+        assert!(said.contains("written by the scribe"), "what it would write is told: {said}");
+        assert!(said.contains("1 notifications were looked at; all of them are still in the queue"), "{said}");
+        assert_eq!(circle.remembered(), 0);
+
+        circle.run_until_quiet();
+        assert_eq!(circle.portal.calls_of("package_revise").len(), 1, "the notification was still there");
+        assert_eq!(circle.remembered(), 1);
+    });
+}
