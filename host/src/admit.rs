@@ -74,7 +74,7 @@ pub fn admit(
     if let Some(seen) = &seen
         && notification.operation() != RECHECK
     {
-        stop_echo(dataset, seen, history, call)?;
+        stop_echo(member, dataset, seen, history, call)?;
         stop_unchanged(seen, &known)?;
     }
     // What is tried again has been counted, and its tries are.
@@ -106,7 +106,13 @@ fn look(member: &Member, notification: &Notification, dataset: &str, call: &Call
 }
 
 /// Stops what the worker has written itself.
-fn stop_echo(dataset: &str, seen: &Seen, history: History, call: &Call<'_>) -> Result<(), Refused> {
+fn stop_echo(
+    member: &Member,
+    dataset: &str,
+    seen: &Seen,
+    history: History,
+    call: &Call<'_>,
+) -> Result<(), Refused> {
     // A try that failed has not done all, whatever it has written.
     if history.is_copy {
         return Ok(());
@@ -115,7 +121,10 @@ fn stop_echo(dataset: &str, seen: &Seen, history: History, call: &Call<'_>) -> R
     let Some(own) = call.store().own_write(call.worker(), dataset, image)? else { return Ok(()) };
     match own.run_end {
         // The process died after the write and before the end of the run was stored.
-        Some(end) => call.store().make_good(&end)?,
+        Some(end) => {
+            call.store().make_good(&end)?;
+            member.watched.learn(end.outputs);
+        }
         // It may be the very notification whose run wrote this and did not come to its end.
         None if history.redelivered => return Ok(()),
         None => {}

@@ -222,7 +222,7 @@ impl App {
             tracing::error!(worker, "{refusal}; the other workers run without it");
         }
         ground.introduce_us(&stop)?;
-        let Ground { runtime, services, give_up, _fetched_dir, .. } = ground;
+        let Ground { runtime, services, give_up, _room, .. } = ground;
         // Whatever may come again at once is to be known.
         let mut journal = self.config.journal.clone();
         journal.keep = journal.keep.max(self.in_hand_max(&members) * 4);

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
@@ -24,7 +23,7 @@ pub(super) struct Ground {
     /// Becomes `true` when runs are to be broken off.
     pub(super) give_up: watch::Sender<bool>,
     /// Where fetched files lie; deleted with what is left in it.
-    pub(super) _fetched_dir: TempDir,
+    pub(super) _room: fetch::Room,
 }
 
 impl Ground {
@@ -40,18 +39,14 @@ impl Ground {
             .enable_all()
             .build()
             .map_err(system("no threads for the network"))?;
-        // Named like the private copies of plugin files: what a killed process left is swept with those.
-        let fetched_dir = tempfile::Builder::new()
-            .prefix(&format!("ckan-worker-{}-", std::process::id()))
-            .tempdir()
-            .map_err(system("no folder for files that are fetched"))?;
+        let room = fetch::Room::new(&std::env::temp_dir()).map_err(system("no folder for files that are fetched"))?;
         let (give_up, is_given_up) = watch::channel(false);
         let ckan = ckan::Client::new(app.config.ckan.clone());
         let fetcher = fetch::Fetcher::new(app.config.fetch.clone());
         let services = Services {
             ckan: ckan.map_err(|error| AppError::Services(error.to_string()))?,
             fetcher: fetcher.map_err(|error| AppError::Services(error.to_string()))?,
-            fetched_dir: fetched_dir.path().to_owned(),
+            fetched_dir: room.path().to_owned(),
             store,
             budget: app.config.budget,
             runtime: runtime.handle().clone(),
@@ -59,7 +54,7 @@ impl Ground {
             observer: app.observer.clone(),
         };
         let copies = PrivateCopies::new().map_err(|refusal| AppError::Services(refusal.to_string()))?;
-        Ok(Self { runtime, services: Arc::new(services), copies, give_up, _fetched_dir: fetched_dir })
+        Ok(Self { runtime, services: Arc::new(services), copies, give_up, _room: room })
     }
 
     /// Asks CKAN whom it takes us for: a token that it does not know makes us a stranger without a word.

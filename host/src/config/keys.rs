@@ -1,5 +1,7 @@
 //! Every setting the host knows: one table, from which come the checks, the suggestions and `worker.cfg.example`.
 
+pub(super) mod fetch;
+
 use super::value::Kind;
 
 /// A setting.
@@ -30,8 +32,6 @@ pub enum Preset {
     Old(&'static str),
 }
 
-const USER_AGENT: &str = concat!("ckan-worker/", env!("CARGO_PKG_VERSION"));
-
 const fn key(
     name: &'static str,
     aliases: &'static [&'static str],
@@ -42,7 +42,7 @@ const fn key(
     Key { name, aliases, kind, preset, help }
 }
 
-use Kind::{Address, Count, Duration, Durations, Flag, Networks, Path, Paths, Rewrites, Secret, Size, Text, Url};
+use Kind::{Address, Count, Duration, Durations, Flag, Path, Paths, Rewrites, Secret, Size, Text, Url};
 use Preset::{Absent, Computed, Fixed, Old};
 
 const HOUR: u64 = 3600;
@@ -273,28 +273,18 @@ pub const HOST: &[Key] = &[
         Fixed("no"),
         "Whether plugins are loaded although others may write to their directory.",
     ),
-    key(
-        "fetch.allow",
-        &[],
-        Networks,
-        Absent("127.0.0.0/8, ::1"),
-        "Private networks that workers may fetch from all the same, separated by commas.",
-    ),
-    key(
-        "fetch.timeout",
-        &[],
-        Duration { min: 1, max: 24 * HOUR },
-        Fixed("5m"),
-        "How long one download may take in all.",
-    ),
-    key("fetch.redirects_max", &[], Count { min: 0, max: 50 }, Fixed("10"), "How many redirects a download follows."),
-    key(
-        "fetch.user_agent",
-        &[],
-        Text { bytes_max: 255 },
-        Fixed(USER_AGENT),
-        "What servers are told about who downloads from them.",
-    ),
+    fetch::ALLOW,
+    fetch::PORTS,
+    fetch::PROXY,
+    fetch::TIMEOUT,
+    fetch::CONNECT_TIMEOUT,
+    fetch::FIRST_BYTE_TIMEOUT,
+    fetch::IDLE_TIMEOUT,
+    fetch::RATE_MIN,
+    fetch::REDIRECTS_MAX,
+    fetch::HOST_CONCURRENCY,
+    fetch::HOST_RATE,
+    fetch::AGENT,
 ];
 
 const HOSTNAME: Kind = Text { bytes_max: 255 };

@@ -6,6 +6,7 @@
 pub mod address;
 mod credentials;
 mod environment;
+mod fetch;
 mod file;
 pub mod ini;
 mod interpolate;
@@ -162,6 +163,9 @@ fn typed(merged: &Merged, environment: &BTreeMap<String, String>, findings: &mut
     let (queue, queue_is_default) = queue::settings(&mut reader, &site_id, environment);
     let delays = u32::try_from(queue.ladder.rungs().len()).unwrap_or(u32::MAX);
     let journal = queue::journal(&mut reader, &queue, environment);
+    let site_url = reader.url("ckan.site_url");
+    let concurrency = reader.count("concurrency").unwrap_or_else(default_concurrency);
+    let fetch = fetch::settings(&mut reader, site_url.as_ref(), concurrency);
     Config {
         queue,
         queue_is_default,
@@ -175,7 +179,7 @@ fn typed(merged: &Merged, environment: &BTreeMap<String, String>, findings: &mut
             runs_a_day_max: reader.count("guard.runs_a_day_max").unwrap_or_default(),
         },
         ckan: services::ckan::Settings {
-            site_url: reader.url("ckan.site_url"),
+            site_url,
             api_key: credentials::api_key(&mut reader),
             token_header: reader.header_name("ckan.apitoken_header_name").unwrap_or_default(),
             timeout: reader.duration("ckan.timeout").unwrap_or_default(),
@@ -185,14 +189,9 @@ fn typed(merged: &Merged, environment: &BTreeMap<String, String>, findings: &mut
             // Only a flag switches it on: nobody wants to find it in a file.
             dry_run: false,
         },
-        fetch: services::fetch::Settings {
-            allow: reader.parsed("fetch.allow", value::networks).unwrap_or_default(),
-            timeout: reader.duration("fetch.timeout").unwrap_or_default(),
-            redirects_max: reader.count("fetch.redirects_max").unwrap_or_default(),
-            user_agent: reader.text("fetch.user_agent").unwrap_or_default(),
-        },
+        fetch,
         run: RunSettings {
-            concurrency: reader.count("concurrency").unwrap_or_else(default_concurrency),
+            concurrency,
             attempts: reader.count("attempts").unwrap_or(delays.saturating_add(1)),
             deadline: reader.duration("deadline").unwrap_or_default(),
             grace: reader.duration("grace").unwrap_or_default(),

@@ -59,6 +59,8 @@ pub enum Kind {
     Networks,
     /// Public addresses, each with an internal one.
     Rewrites,
+    /// Ports.
+    Ports,
 }
 
 /// Reads a whole number from `min` to `max`.
@@ -160,6 +162,17 @@ pub fn rewrites(text: &str) -> Result<Vec<Rewrite>, String> {
     items(text).map(Rewrite::parse).collect()
 }
 
+/// Reads ports, separated by commas or lines.
+///
+/// # Errors
+/// What was expected.
+pub fn ports(text: &str) -> Result<Vec<u16>, String> {
+    let port = |item: &str| item.parse().ok().filter(|port| *port != 0);
+    items(text)
+        .map(|item| port(item).ok_or_else(|| format!("expected ports as in 80, 443, `{item}` is none")))
+        .collect()
+}
+
 /// The items of a list, separated by commas or lines.
 pub fn items(text: &str) -> impl Iterator<Item = &str> {
     text.split([',', '\n']).map(str::trim).filter(|item| !item.is_empty())
@@ -209,6 +222,13 @@ mod tests {
         assert_eq!(size("1024", 0, u64::MAX), Ok(1024));
         assert!(size("5 bananas", 0, u64::MAX).is_err());
         assert_eq!(size("2GiB", 0, 1024), Err("expected a size from 0 to 1024 bytes".to_owned()));
+    }
+
+    #[test]
+    fn ports_are_numbers_that_a_port_can_have() {
+        assert_eq!(ports("80, 443\n8080"), Ok(vec![80, 443, 8080]));
+        assert_eq!(ports("80, 0"), Err("expected ports as in 80, 443, `0` is none".to_owned()));
+        assert_eq!(ports("65536"), Err("expected ports as in 80, 443, `65536` is none".to_owned()));
     }
 
     #[test]

@@ -13,23 +13,52 @@ use url::{Host, Url};
 #[derive(Debug, Clone)]
 pub struct Guard {
     allow: Vec<IpNet>,
+    reach: Reach,
 }
 
-/// An address that must not be fetched from.
+/// How far a guard lets connections go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// To what is public, and to what is allowed.
+    Public,
+    /// To what is allowed, and no further.
+    Allowed,
+}
+
+/// Where no connection may lead.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Forbidden {
-    /// The host as the link names it.
-    pub host: String,
-    /// Where it leads.
-    pub address: IpAddr,
-    /// What kind of address that is, in words: `a private address`.
-    pub kind: &'static str,
+pub enum Forbidden {
+    /// An address that is not public.
+    Address {
+        /// The host as the link names it.
+        host: String,
+        /// Where it leads.
+        address: IpAddr,
+        /// What kind of address that is, in words: `a private address`.
+        kind: &'static str,
+    },
+    /// A port of this host that is not open to fetching.
+    Port {
+        /// The host as the link names it.
+        host: String,
+    },
 }
 
 impl Guard {
     /// Makes a guard that lets the networks in `allow` pass although they are not public.
     pub fn new(allow: Vec<IpNet>) -> Self {
-        Self { allow }
+        Self { allow, reach: Reach::Public }
+    }
+
+    /// The guard of ports that are not open: it lets only the networks pass that are allowed by name, so `None` if
+    /// there are none.
+    pub fn of_closed_ports(&self) -> Option<Self> {
+        (!self.allow.is_empty()).then(|| Self { allow: self.allow.clone(), reach: Reach::Allowed })
+    }
+
+    /// Whether an address is allowed by name, public or not.
+    pub fn allows(&self, address: IpAddr) -> bool {
+        self.allow.iter().any(|net| net.contains(&address))
     }
 
     /// Passes an address, or says why not.
@@ -37,39 +66,45 @@ impl Guard {
     /// # Errors
     /// [`Forbidden`] if it is neither public nor allowed.
     pub fn vet(&self, host: &str, address: IpAddr) -> Result<(), Forbidden> {
-        match kind(address) {
-            Some(kind) if !self.allow.iter().any(|net| net.contains(&address)) => {
-                Err(Forbidden { host: host.to_owned(), address, kind })
-            }
-            _ => Ok(()),
+        if self.allows(address) {
+            return Ok(());
         }
-    }
-
-    /// Passes a link whose host is a number; a name is vetted when it is resolved.
-    ///
-    /// # Errors
-    /// [`Forbidden`] if the number is neither public nor allowed.
-    pub fn vet_literal(&self, url: &Url) -> Result<(), Forbidden> {
-        match url.host() {
-            Some(Host::Ipv4(address)) => self.vet(&address.to_string(), IpAddr::V4(address)),
-            Some(Host::Ipv6(address)) => self.vet(&address.to_string(), IpAddr::V6(address)),
-            Some(Host::Domain(_)) | None => Ok(()),
+        match (kind(address), self.reach) {
+            (Some(kind), _) => Err(Forbidden::Address { host: host.to_owned(), address, kind }),
+            (None, Reach::Allowed) => Err(Forbidden::Port { host: host.to_owned() }),
+            (None, Reach::Public) => Ok(()),
         }
     }
 }
 
 impl fmt::Display for Forbidden {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, address, kind } = self;
-        if *host == address.to_string() {
-            write!(formatter, "{address} is {kind}")
-        } else {
-            write!(formatter, "{host} leads to {address}, {kind}")
+        match self {
+            Self::Address { host, address, kind } if *host == address.to_string() => {
+                write!(formatter, "{address} is {kind}")
+            }
+            Self::Address { host, address, kind } => write!(formatter, "{host} leads to {address}, {kind}"),
+            Self::Port { host } => write!(formatter, "this port of {host} is closed to fetching"),
         }
     }
 }
 
 impl std::error::Error for Forbidden {}
+
+/// The address that a link names by number, if it does; a name is vetted when it is resolved.
+pub fn literal(url: &Url) -> Option<IpAddr> {
+    match url.host()? {
+        Host::Ipv4(address) => Some(IpAddr::V4(address)),
+        Host::Ipv6(address) => Some(IpAddr::V6(address)),
+        Host::Domain(_) => None,
+    }
+}
+
+/// Whether a name means this machine, whatever a name server says about it (RFC 6761).
+pub fn is_localhost(host: &str) -> bool {
+    let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    host == "localhost" || host.ends_with(".localhost")
+}
 
 /// What kind of address this is if it is not public, in words.
 pub fn kind(address: IpAddr) -> Option<&'static str> {
@@ -177,13 +212,12 @@ mod tests {
 
     #[test]
     fn however_a_number_is_spelled_it_is_vetted_as_the_address_it_means() {
-        let guard = Guard::new(Vec::new());
         for host in ["127.0.0.1", "127.1", "0x7f.1", "017700000001", "2130706433", "0.0.0.0", "[::1]", "[::]"] {
             let url = Url::parse(&format!("http://{host}/")).unwrap();
-            assert!(guard.vet_literal(&url).is_err(), "{host}");
+            assert!(literal(&url).is_some_and(|address| kind(address).is_some()), "{host}");
         }
         assert!(Url::parse("http://[fe80::1%25eth0]/").is_err());
-        assert!(guard.vet_literal(&Url::parse("http://8.8.8.8/").unwrap()).is_ok());
+        assert_eq!(literal(&Url::parse("http://files.example/").unwrap()), None);
     }
 
     #[test]
@@ -192,7 +226,27 @@ mod tests {
         let vet = |address: &str| guard.vet("intranet", address.parse().unwrap());
         assert_eq!(vet("10.1.2.3"), Ok(()));
         assert_eq!(vet("::1"), Ok(()));
+        assert_eq!(vet("8.8.8.8"), Ok(()));
         assert_eq!(vet("10.2.0.1").unwrap_err().to_string(), "intranet leads to 10.2.0.1, a private address");
-        assert_eq!(vet("::ffff:10.1.2.3").unwrap_err().kind, "an IPv4-mapped address");
+        let mapped = vet("::ffff:10.1.2.3").unwrap_err().to_string();
+        assert!(mapped.ends_with("an IPv4-mapped address"), "{mapped}");
+    }
+
+    #[test]
+    fn at_a_closed_port_only_what_is_allowed_by_name_passes() {
+        assert!(Guard::new(Vec::new()).of_closed_ports().is_none());
+        let guard = Guard::new(vec!["10.1.0.0/16".parse().unwrap()]).of_closed_ports().unwrap();
+        let vet = |address: &str| guard.vet("db", address.parse().unwrap());
+        assert_eq!(vet("10.1.2.3"), Ok(()));
+        assert_eq!(vet("8.8.8.8"), Err(Forbidden::Port { host: "db".to_owned() }));
+        assert!(matches!(vet("10.2.0.1"), Err(Forbidden::Address { .. })));
+    }
+
+    #[test]
+    fn a_name_for_this_machine_is_known_in_every_spelling() {
+        for host in ["localhost", "LOCALHOST", "localhost.", "foo.localhost"] {
+            assert!(is_localhost(host), "{host}");
+        }
+        assert!(!is_localhost("localhost.example") && !is_localhost("notlocalhost"));
     }
 }

@@ -1,10 +1,11 @@
 //! The one door to HTTP: builds the clients, reads answers under a limit, and says in words what went wrong.
 
 mod names;
+mod stranger;
+mod tls;
 
 use std::error::Error as StdError;
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -14,8 +15,8 @@ pub(super) use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 pub(super) use reqwest::{Body, Client, Error, Method, RequestBuilder, Response, StatusCode, multipart};
 
 pub use self::names::SystemNames;
-use self::names::Vetted;
-use super::address::{Forbidden, Guard};
+pub(super) use self::stranger::{Manners, open_client, proxied_client};
+use super::address::Forbidden;
 
 /// How long opening a connection may take; a host that is switched off does not hold a run for longer.
 pub(super) const CONNECT_MAX: Duration = Duration::from_secs(10);
@@ -30,21 +31,6 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// If the system's TLS roots cannot be read.
 pub(super) fn portal_client(timeout: Duration) -> Result<Client, Error> {
     builder().user_agent(concat!("ckan-worker/", env!("CARGO_PKG_VERSION"))).timeout(timeout).build()
-}
-
-/// Builds the client that fetches strangers' links: it knows no token, and connects only where `guard` lets it.
-///
-/// # Errors
-/// If the user agent is no header, or the system's TLS roots cannot be read.
-pub(super) fn stranger_client(user_agent: &str, guard: Guard, names: Arc<dyn Resolve>) -> Result<Client, Error> {
-    // Stored as it is sent: what was unpacked on the way would be neither the portal's file nor bounded by its length.
-    let headers = HeaderMap::from_iter([(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"))]);
-    builder()
-        .user_agent(user_agent)
-        .default_headers(headers)
-        .dns_resolver(Arc::new(Vetted { names, guard: Arc::new(guard) }))
-        .pool_max_idle_per_host(2)
-        .build()
 }
 
 fn builder() -> reqwest::ClientBuilder {
@@ -83,7 +69,7 @@ impl From<Error> for Trouble {
                 return Self::Forbidden(forbidden.clone());
             }
             if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
-                let (reason, lasting) = tls_reason(tls);
+                let (reason, lasting) = tls::reason(tls);
                 return Self::Tls { reason, lasting };
             }
             deepest = cause.to_string();
@@ -108,30 +94,6 @@ fn next_cause<'a>(cause: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdErr
         Some(wrapper) => wrapper.get_ref().map(|inner| inner as &(dyn StdError + 'static)),
         None => cause.source(),
     }
-}
-
-/// Says what is wrong with the other side's TLS, and whether trying again is of no use.
-fn tls_reason(error: &rustls::Error) -> (String, bool) {
-    use rustls::CertificateError as Certificate;
-    let reason = match error {
-        rustls::Error::InvalidCertificate(problem) => match problem {
-            Certificate::Expired | Certificate::ExpiredContext { .. } => "the certificate has expired".to_owned(),
-            Certificate::NotValidYet | Certificate::NotValidYetContext { .. } => {
-                "the certificate is not valid yet".to_owned()
-            }
-            Certificate::NotValidForName | Certificate::NotValidForNameContext { .. } => {
-                "the certificate is for another host".to_owned()
-            }
-            Certificate::UnknownIssuer => "the certificate is signed by nobody we trust".to_owned(),
-            Certificate::Revoked => "the certificate has been revoked".to_owned(),
-            other => format!("the certificate is not valid: {other}"),
-        },
-        rustls::Error::PeerIncompatible(problem) => format!("the server offers no TLS that is safe: {problem:?}"),
-        rustls::Error::AlertReceived(alert) => format!("the server refused: {alert:?}"),
-        rustls::Error::InvalidMessage(_) => "the server does not speak TLS on this port".to_owned(),
-        other => other.to_string(),
-    };
-    (reason, matches!(error, rustls::Error::InvalidCertificate(_) | rustls::Error::PeerIncompatible(_)))
 }
 
 /// Why an answer was not read to its end.
@@ -208,17 +170,6 @@ mod tests {
         check("soon", None);
         check("-5", None);
         check("", None);
-    }
-
-    #[test]
-    fn a_certificate_problem_is_said_in_words_and_lasts() {
-        let check = |problem, expected: &str| {
-            let (reason, lasting) = tls_reason(&rustls::Error::InvalidCertificate(problem));
-            assert_eq!((reason.as_str(), lasting), (expected, true));
-        };
-        check(rustls::CertificateError::Expired, "the certificate has expired");
-        check(rustls::CertificateError::NotValidForName, "the certificate is for another host");
-        check(rustls::CertificateError::UnknownIssuer, "the certificate is signed by nobody we trust");
     }
 
     #[test]

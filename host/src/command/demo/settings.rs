@@ -22,6 +22,9 @@ pub fn config(cli: &Cli, sample: &Sample, dir: &Path) -> Result<Config, Trouble>
         ("queue.routing_key".to_owned(), "*".to_owned()),
         ("fetch.allow".to_owned(), "127.0.0.0/8, ::1".to_owned()),
         ("fetch.timeout".to_owned(), seconds),
+        // It is our own server, and nobody else wants anything of it.
+        ("fetch.host_concurrency".to_owned(), "1024".to_owned()),
+        ("fetch.host_rate".to_owned(), "0".to_owned()),
         (format!("worker:{WORKER}.dir"), dir.join("archive").display().to_string()),
         (format!("worker:{WORKER}.bytes_max"), data::BYTES_MAX.to_string()),
     ];

@@ -9,6 +9,7 @@ use super::ending::Seen;
 use crate::guard::{Fingerprint, View};
 use crate::services::Failure;
 use crate::services::ckan::{self, OwnWrites, Revision};
+use crate::store::RunEnd;
 
 /// Knows the call's own writes again.
 pub(super) struct Own<'a> {
@@ -21,6 +22,11 @@ pub(super) struct Own<'a> {
 }
 
 impl Own<'_> {
+    /// What the run is to leave behind once this write is known to have been done; `None` if more comes after it.
+    fn run_end<'e>(&self, end: &'e RunEnd) -> Option<&'e RunEnd> {
+        self.is_last.then_some(end)
+    }
+
     /// Forgets what was noted, unless it may have been done all the same.
     pub fn forget_unless_done(&self, failure: &Failure) -> Result<(), Failure> {
         if matches!(failure.code, ckan::UNAVAILABLE | "ckan.server" | "cancelled") {
@@ -40,17 +46,19 @@ impl OwnWrites for Own<'_> {
 
     fn before(&self, revision: &Revision) -> Result<(), Failure> {
         let end = self.call.end(self.seen, &revision.paths);
-        let is_end = self.is_last && end.dataset == revision.package;
         let image = View::whole().fingerprint(&revision.after);
         self.noted.lock().unwrap_or_else(PoisonError::into_inner).push((revision.package.clone(), image));
-        Ok(self.call.store().note_write(self.call.worker, &revision.package, image, is_end.then_some(&end))?)
+        let end = self.run_end(&end).filter(|end| end.dataset == revision.package);
+        Ok(self.call.store().note_write(self.call.worker, &revision.package, image, end)?)
     }
 
     fn after(&self, package: &Value) {
         // What CKAN made of it may look different from what was expected. If that cannot be noted, the fingerprint
         // still stops the loop.
         let image = View::whole().fingerprint(package);
-        if let Err(error) = self.call.store().note_write(self.call.worker, id_of(package), image, None) {
+        let end = self.call.end(self.seen, &[]);
+        let end = self.run_end(&end).filter(|end| end.dataset == id_of(package));
+        if let Err(error) = self.call.store().note_write(self.call.worker, id_of(package), image, end) {
             tracing::warn!(worker = self.call.worker, "{error}");
         }
     }

@@ -4,11 +4,13 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use ckan_worker_plugin::Hash;
+use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use tempfile::TempPath;
 
 /// How much is gathered before a thread that may block writes and hashes it.
-const GATHERED_BYTES: usize = 256 * 1024;
+const GATHERED_BYTES: usize = 128 * 1024;
 
 /// A file that is being written; dropping it deletes the file.
 pub(super) struct Landing {
@@ -22,22 +24,27 @@ pub(super) struct Landing {
 pub(super) struct Landed {
     pub path: PathBuf,
     pub bytes: u64,
-    pub sha256: String,
+    pub hash: String,
 }
 
 /// What does the blocking work; it travels to the thread that blocks, and back.
 struct Sink {
     file: File,
-    hash: Sha256,
+    hasher: Hasher,
+}
+
+enum Hasher {
+    Sha256(Sha256),
+    Sha1(Sha1),
 }
 
 impl Landing {
     /// Makes a new file in `dir` that only this user may read.
-    pub async fn create(dir: &Path) -> io::Result<Self> {
+    pub async fn create(dir: &Path, hash: Hash) -> io::Result<Self> {
         let dir = dir.to_owned();
         let file = off_thread(move || tempfile::Builder::new().prefix("fetch-").tempfile_in(dir)).await?;
         let (file, path) = file.into_parts();
-        let sink = Some(Sink { file, hash: Sha256::new() });
+        let sink = Some(Sink { file, hasher: Hasher::new(hash) });
         Ok(Self { path, sink, gathered: Vec::new(), bytes: 0 })
     }
 
@@ -67,13 +74,13 @@ impl Landing {
     /// Ends the file and hands it over.
     pub async fn finish(mut self) -> io::Result<Landed> {
         let (mut sink, gathered) = (self.take_sink()?, std::mem::take(&mut self.gathered));
-        let sha256 = off_thread(move || {
+        let hash = off_thread(move || {
             sink.put(&gathered)?;
-            Ok(hexadecimal(&sink.hash.finalize()))
+            Ok(sink.hasher.finish())
         })
         .await?;
         let path = self.path.keep().map_err(|error| error.error)?;
-        Ok(Landed { path, bytes: self.bytes, sha256 })
+        Ok(Landed { path, bytes: self.bytes, hash })
     }
 
     fn take_sink(&mut self) -> io::Result<Sink> {
@@ -83,8 +90,31 @@ impl Landing {
 
 impl Sink {
     fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.hash.update(bytes);
+        self.hasher.update(bytes);
         self.file.write_all(bytes)
+    }
+}
+
+impl Hasher {
+    fn new(hash: Hash) -> Self {
+        match hash {
+            Hash::Sha256 => Self::Sha256(Sha256::new()),
+            Hash::Sha1 => Self::Sha1(Sha1::new()),
+        }
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Sha256(hasher) => hasher.update(bytes),
+            Self::Sha1(hasher) => hasher.update(bytes),
+        }
+    }
+
+    fn finish(self) -> String {
+        match self {
+            Self::Sha256(hasher) => hexadecimal(&hasher.finalize()),
+            Self::Sha1(hasher) => hexadecimal(&hasher.finalize()),
+        }
     }
 }
 

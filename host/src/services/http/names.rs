@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-use crate::services::address::Guard;
+use crate::services::address::{Guard, is_localhost};
 
 /// Resolves names as the system does.
 #[derive(Debug, Default)]
@@ -46,12 +46,6 @@ impl Resolve for Vetted {
             }
         })
     }
-}
-
-/// Whether a name means this machine, whatever a name server says about it (RFC 6761).
-fn is_localhost(host: &str) -> bool {
-    let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
-    host == "localhost" || host.ends_with(".localhost")
 }
 
 fn loopback() -> Vec<SocketAddr> {

@@ -1,0 +1,89 @@
+//! Decides whether a link may be asked at all, and by which client.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use url::Url;
+
+use super::{Resolve, Settings};
+use crate::services::address::{Forbidden, Guard, is_localhost, literal};
+use crate::services::http::{self, Client};
+
+/// Where a proxy is; its password is shown to nobody.
+#[derive(Clone)]
+pub struct Proxy(pub Url);
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let host = self.0.host_str().unwrap_or_default();
+        write!(formatter, "{}://{host}:{}", self.0.scheme(), self.0.port_or_known_default().unwrap_or_default())
+    }
+}
+
+/// What every request to a stranger goes through.
+#[derive(Debug)]
+pub(super) struct Door {
+    guard: Guard,
+    ports: Vec<u16>,
+    clients: Clients,
+}
+
+#[derive(Debug)]
+enum Clients {
+    /// We find out where a name leads, and what it leads to is vetted.
+    Direct {
+        /// For the ports that are open: leads to what is public and to what is allowed.
+        open: Client,
+        /// For all other ports: leads only to what is allowed; there is none if nothing is.
+        closed: Option<Client>,
+    },
+    /// A proxy finds out where a name leads, and whether it may.
+    Proxied(Client),
+}
+
+impl Door {
+    pub fn new(settings: &Settings, names: Arc<dyn Resolve>) -> Result<Self, http::Error> {
+        let guard = Guard::new(settings.allow.clone());
+        let manners =
+            http::Manners { user_agent: settings.user_agent.clone(), connect_timeout: settings.deadlines.connect };
+        let clients = if let Some(proxy) = &settings.proxy {
+            Clients::Proxied(http::proxied_client(&manners, &proxy.0)?)
+        } else {
+            let closed = guard.of_closed_ports();
+            let closed = closed.map(|guard| http::open_client(&manners, guard, Arc::clone(&names)));
+            Clients::Direct { closed: closed.transpose()?, open: http::open_client(&manners, guard.clone(), names)? }
+        };
+        Ok(Self { guard, ports: settings.ports.clone(), clients })
+    }
+
+    /// The client that may ask this link, if one may. What a name leads to is vetted by the client, when it connects.
+    pub fn client_for(&self, url: &Url) -> Result<&Client, Forbidden> {
+        let is_open = url.port_or_known_default().is_some_and(|port| self.ports.contains(&port));
+        let host = url.host_str().unwrap_or_default();
+        let closed = || Forbidden::Port { host: host.to_owned() };
+        if let Some(address) = literal(url) {
+            self.guard.vet(&address.to_string(), address)?;
+            return if is_open || self.guard.allows(address) { Ok(self.clients.first()) } else { Err(closed()) };
+        }
+        if is_localhost(host) && !LOOPBACK.iter().any(|address| self.guard.allows(*address)) {
+            self.guard.vet(host, LOOPBACK[0])?;
+        }
+        match &self.clients {
+            Clients::Direct { closed: Some(client), .. } if !is_open => Ok(client),
+            _ if is_open => Ok(self.clients.first()),
+            _ => Err(closed()),
+        }
+    }
+}
+
+const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+
+impl Clients {
+    fn first(&self) -> &Client {
+        match self {
+            Self::Direct { open, .. } => open,
+            Self::Proxied(client) => client,
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Asks an address, and asks on where the answer says that the file has moved.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use ckan_worker_plugin::Method;
+use jiff::Timestamp;
+use tokio::time::timeout;
+use url::{Origin, Url};
+
+use super::ask::{Ask, Manner, first};
+use super::link::{redirect, shown};
+use super::pace::{Busy, Turn};
+use super::way::Way;
+use super::{Fetcher, failure};
+use crate::services::Failure;
+use crate::services::http::{self, Response, StatusCode, header};
+
+/// How long a server may take to answer a HEAD: some never do, and answer a GET at once.
+const HEAD_MAX: Duration = Duration::from_secs(10);
+/// A page so short in place of a file is what firewalls answer to a HEAD.
+const PAGE_BYTES_MIN: u64 = 2048;
+
+/// An answer at the end of the redirects, and the right to read it.
+pub(super) struct Arrival {
+    pub response: Response,
+    pub turn: Turn,
+}
+
+impl Fetcher {
+    /// Asks as the worker wants it, and judges the answer.
+    pub(super) async fn arrive(&self, ask: &Ask, way: &mut Way) -> Result<Arrival, Failure> {
+        let first_byte = self.deadlines.first_byte;
+        let (method, range) = match ask.method {
+            Method::Check => return self.check(ask, way).await,
+            Method::Get => (http::Method::GET, ask.range()),
+            Method::Head => (http::Method::HEAD, None),
+            Method::Post => (http::Method::POST, None),
+        };
+        let mut manner = Manner { method, range, first_byte };
+        let mut arrival = self.follow(ask, &manner, way).await?;
+        // There is no first part of nothing, and some refuse all parts.
+        if manner.range.is_some() && arrival.response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
+            drop(arrival);
+            way.restart();
+            manner.range = None;
+            arrival = self.follow(ask, &manner, way).await?;
+        }
+        judged(arrival, ask)
+    }
+
+    /// Finds out whether an address answers: by HEAD, then by asking for one byte, then for all of it. Nothing is kept.
+    async fn check(&self, ask: &Ask, way: &mut Way) -> Result<Arrival, Failure> {
+        let first_byte = self.deadlines.first_byte;
+        let head = Manner { method: http::Method::HEAD, range: None, first_byte: first_byte.min(HEAD_MAX) };
+        match self.follow(ask, &head, way).await {
+            Ok(arrival) if is_convincing(&arrival.response, ask) || wants_peace(&arrival.response) => {
+                return judged(arrival, ask);
+            }
+            Err(failure) if !matches!(failure.code, "fetch.timeout" | "fetch.read") => return Err(failure),
+            Ok(_) | Err(_) => way.restart(),
+        }
+        let part = Manner { method: http::Method::GET, range: first(1), first_byte };
+        match self.follow(ask, &part, way).await {
+            Ok(arrival) if !refuses_parts(arrival.response.status()) => return judged(arrival, ask),
+            Err(failure) if failure.code != "fetch.read" => return Err(failure),
+            Ok(_) | Err(_) => way.restart(),
+        }
+        let whole = Manner { range: None, ..part };
+        judged(self.follow(ask, &whole, way).await?, ask)
+    }
+
+    /// Asks in one manner, and follows redirects; each address is vetted like the first.
+    ///
+    /// From https to http is followed too: nothing secret goes along, and portals are full of such links. The way tells.
+    async fn follow(&self, ask: &Ask, manner: &Manner, way: &mut Way) -> Result<Arrival, Failure> {
+        let origin = ask.url.origin();
+        let mut is_elsewhere = false;
+        let mut seen = HashSet::from([way.url().clone()]);
+        loop {
+            let arrival = self.hop(ask, manner, way, is_elsewhere).await?;
+            if ask.method == Method::Post {
+                return Ok(arrival);
+            }
+            let Some(next) = redirect(&arrival.response, way.url())? else { return Ok(arrival) };
+            if way.redirects() >= self.redirects_max {
+                return Err(failure::redirects(&format!("more than {}", self.redirects_max)));
+            }
+            // What was left behind once stays behind, even if the way leads back.
+            is_elsewhere |= is_another(&origin, &next);
+            way.go_on(next);
+            if !seen.insert(way.url().clone()) {
+                return Err(failure::redirects(&format!("{} leads back to itself", shown(way.url()))));
+            }
+        }
+    }
+
+    /// Asks one address.
+    async fn hop(&self, ask: &Ask, manner: &Manner, way: &mut Way, is_elsewhere: bool) -> Result<Arrival, Failure> {
+        let url = way.url().clone();
+        let host = url.host_str().unwrap_or_default();
+        let client = self.door.client_for(&url).map_err(|forbidden| failure::forbidden(&forbidden, &url))?;
+        let turn = self.pace.enter(host).await.map_err(|busy| too_busy(&url, &busy))?;
+        let mut request = client.request(manner.method.clone(), url.clone()).headers(ask.headers_for(is_elsewhere));
+        if let Some(range) = &manner.range {
+            request = request.header(header::RANGE, range);
+        }
+        if ask.method == Method::Post {
+            request = request.body(ask.body.clone());
+        }
+        let response = timeout(manner.first_byte, request.send())
+            .await
+            .map_err(|_| failure::timed_out(manner.first_byte, "no answer came"))?
+            .map_err(|error| failure::no_answer(error.into(), &url, self.deadlines.connect))?;
+        way.answered(response.status().as_u16());
+        if wants_peace(&response) {
+            let wait = http::retry_after(response.headers(), Timestamp::now()).unwrap_or_default();
+            self.pace.leave_alone(host, wait);
+        }
+        Ok(Arrival { response, turn })
+    }
+}
+
+fn too_busy(url: &Url, busy: &Busy) -> Failure {
+    let why = if busy.by_request { "it asked for that" } else { "as many requests as it may get are under way" };
+    failure::host_busy(url, busy.wait, why)
+}
+
+fn is_another(origin: &Origin, next: &Url) -> bool {
+    *origin != next.origin()
+}
+
+/// Passes a good answer; another becomes a failure.
+fn judged(arrival: Arrival, ask: &Ask) -> Result<Arrival, Failure> {
+    let status = arrival.response.status();
+    let is_good = status.is_success()
+        || (status == StatusCode::NOT_MODIFIED && ask.is_conditional())
+        || (status.is_redirection() && ask.method == Method::Post);
+    if is_good { Ok(arrival) } else { Err(failure::status(&arrival.response)) }
+}
+
+/// Whether a HEAD was answered as a file would be: not refused, and not by a short page in its place.
+fn is_convincing(response: &Response, ask: &Ask) -> bool {
+    let status = response.status();
+    let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+    let is_page = header(header::CONTENT_TYPE).is_some_and(|kind| kind.trim().to_lowercase().starts_with("text/html"));
+    let bytes: Option<u64> = header(header::CONTENT_LENGTH).and_then(|text| text.parse().ok());
+    let is_short_page = is_page && bytes.is_some_and(|bytes| bytes < PAGE_BYTES_MIN);
+    (status == StatusCode::OK && !is_short_page) || (status == StatusCode::NOT_MODIFIED && ask.is_conditional())
+}
+
+/// Whether a server wants to be left alone for a while.
+fn wants_peace(response: &Response) -> bool {
+    matches!(response.status(), StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
+        && response.headers().contains_key(header::RETRY_AFTER)
+}
+
+/// Whether the same question without a range may be answered better.
+fn refuses_parts(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 400 | 403 | 405 | 406 | 416 | 500 | 501)
+}
