@@ -106,13 +106,7 @@ fn look(member: &Member, notification: &Notification, dataset: &str, call: &Call
 }
 
 /// Stops what the worker has written itself.
-fn stop_echo(
-    member: &Member,
-    dataset: &str,
-    seen: &Seen,
-    history: History,
-    call: &Call<'_>,
-) -> Result<(), Refused> {
+fn stop_echo(member: &Member, dataset: &str, seen: &Seen, history: History, call: &Call<'_>) -> Result<(), Refused> {
     // A try that failed has not done all, whatever it has written.
     if history.is_copy {
         return Ok(());

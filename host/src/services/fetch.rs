@@ -33,9 +33,9 @@ use self::pace::Pace;
 pub use self::pace::Settings as PaceSettings;
 pub use self::room::Room;
 use self::way::Way;
-use super::Failure;
 pub use super::http::{Addrs, Name, Resolve, Resolving};
 use super::http::{HeaderMap, SystemNames, plain};
+use super::{Failure, ckan};
 
 /// How many headers of an answer are told on, and how much of a value.
 const HEADERS_MAX: usize = 64;
@@ -141,9 +141,28 @@ impl Fetcher {
     /// # Cancel safety
     /// Dropping the future closes the connection and deletes the file.
     pub async fn request(&self, request: &WireRequest, body: Bytes, dir: &Path) -> Result<Response, Failure> {
+        self.request_of(None, request, body, dir).await
+    }
+
+    /// The same for a file that was uploaded to the portal, which is opened with the portal's token.
+    ///
+    /// Whoever calls this has made sure that the file may be seen by who gets it: the address is a stranger's word.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request), and those of the portal.
+    ///
+    /// # Cancel safety
+    /// As [`request`](Self::request).
+    pub async fn request_of(
+        &self,
+        portal: Option<&ckan::Client>,
+        request: &WireRequest,
+        body: Bytes,
+        dir: &Path,
+    ) -> Result<Response, Failure> {
         let open = self.counts.begin();
         let answer = match Ask::read(request, body) {
-            Ok(ask) => self.answer(&ask, dir).await,
+            Ok(ask) => self.answer(&Ask { portal, ..ask }, dir).await,
             Err(failure) => Err(failure),
         };
         open.end(&answer);
@@ -168,7 +187,7 @@ impl Fetcher {
         answer?.into_fetched().ok_or_else(|| Failure::retryable("fetch.read", "the answer has no content"))
     }
 
-    async fn answer(&self, ask: &Ask, dir: &Path) -> Result<Response, Failure> {
+    async fn answer(&self, ask: &Ask<'_>, dir: &Path) -> Result<Response, Failure> {
         let mut way = Way::begin(&ask.url);
         let total = ask.timeout.unwrap_or(Duration::MAX).min(self.deadlines.total);
         match tokio::time::timeout(total, self.go(ask, &mut way, dir)).await {
@@ -178,7 +197,7 @@ impl Fetcher {
         }
     }
 
-    async fn go(&self, ask: &Ask, way: &mut Way, dir: &Path) -> Result<Response, Failure> {
+    async fn go(&self, ask: &Ask<'_>, way: &mut Way, dir: &Path) -> Result<Response, Failure> {
         let arrival = self.arrive(ask, way).await?;
         let headers = told(arrival.response.headers());
         let body = take::take(arrival.response, ask.keep, ask.hash, &self.deadlines, dir).await?;

@@ -7,6 +7,7 @@ use std::sync::PoisonError;
 use bytes::Bytes;
 use ckan_worker_plugin::WireRequest;
 use serde::Deserialize;
+use url::Url;
 
 use super::{Call, json};
 use crate::services::Failure;
@@ -22,12 +23,25 @@ impl Call<'_> {
     pub(in crate::services) fn http(&self, request: &[u8], body: &[u8]) -> Result<Bytes, Failure> {
         let request: WireRequest = serde_json::from_slice(request).map_err(|error| not_a_request(&error))?;
         let services = self.services;
+        let portal = self.is_own_upload(&request.url).then_some(&services.ckan);
         let body = Bytes::copy_from_slice(body);
-        let response = self.wait(services.fetcher.request(&request, body, self.fetched_dir()))?;
+        let response = self.wait(services.fetcher.request_of(portal, &request, body, self.fetched_dir()))?;
         if let Some(body) = &response.body {
             self.keep_track_of(body.path.clone());
         }
         json(&response)
+    }
+
+    /// Whether an address is that of a file of the very dataset that the call is about, uploaded to the portal: then it
+    /// is opened with the portal's token, for the dataset may be private. Of another dataset it is opened as a stranger
+    /// would: who typed the address must not have the worker see what they may not see themselves.
+    fn is_own_upload(&self, url: &str) -> bool {
+        let Some(dataset) = self.about.and_then(|about| about.notification.package_id()) else { return false };
+        let Ok(url) = Url::parse(url) else { return false };
+        let Some(id) = self.services.ckan.uploaded_resource(&url) else { return false };
+        let Ok(dataset) = self.dataset(dataset) else { return false };
+        let mut resources = dataset["resources"].as_array().into_iter().flatten();
+        resources.any(|resource| resource["id"] == id && resource["url_type"] == "upload")
     }
 
     fn fetched_dir(&self) -> &Path {

@@ -20,9 +20,10 @@ impl Client {
         self.site.internal(url)
     }
 
-    /// Whether [`open`](Self::open) opens it: the address of a file that was uploaded to the portal.
-    pub fn is_upload(&self, url: &Url) -> bool {
-        self.owns(url) && site::is_upload(url)
+    /// The id of the resource that [`open`](Self::open) would open: that of the file, uploaded to the portal, whose
+    /// address this is.
+    pub fn uploaded_resource<'u>(&self, url: &'u Url) -> Option<&'u str> {
+        site::upload(url).filter(|_| self.owns(url))
     }
 
     /// Asks the portal for a file that was uploaded to it, with the token, and answers what it says once the head is
@@ -41,7 +42,7 @@ impl Client {
         method: Method,
     ) -> Result<http::Response, Failure> {
         const NAME: &str = "download";
-        if !self.is_upload(url) {
+        if self.uploaded_resource(url).is_none() {
             return Err(bad_request(NAME, "this is not the address of a file that was uploaded to the portal"));
         }
         if !matches!(method, Method::GET | Method::HEAD) {

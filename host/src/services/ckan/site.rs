@@ -48,19 +48,24 @@ fn internal(rewrites: &[Rewrite], url: &Url) -> Option<Url> {
     rewrites.iter().find_map(|rewrite| rewrite.apply(url))
 }
 
-/// Whether an address is that of a file that was uploaded to CKAN: `…/resource/ID/download/NAME`.
+/// The id of the resource whose uploaded file this is the address of: `…/resource/ID/download/NAME`.
 ///
 /// Everything else at the portal would be shown with the token's rights to whoever typed the address.
-pub(super) fn is_upload(url: &Url) -> bool {
-    let path = url.path().to_ascii_lowercase();
+pub(super) fn upload(url: &Url) -> Option<&str> {
+    let path = url.path();
     // What a server behind the next may decode, and walk out of the path with.
-    if ["%2f", "%5c", "%2e", "%00", "//"].iter().any(|hidden| path.contains(hidden)) {
-        return false;
+    let lower = path.to_ascii_lowercase();
+    if ["%2f", "%5c", "%2e", "%00", "//"].iter().any(|hidden| lower.contains(hidden)) {
+        return None;
     }
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
-    let is_file = |parts: &[&str]| matches!(parts, [.., _, _, "resource", _, "download"]);
-    let is_named_file = parts.split_last().is_some_and(|(_, before)| is_file(before));
-    !parts.contains(&"api") && (is_file(&parts) || is_named_file)
+    if parts.contains(&"api") {
+        return None;
+    }
+    match parts[..] {
+        [.., _, _, "resource", id, "download"] | [.., _, _, "resource", id, "download", _] => Some(id),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -106,7 +111,7 @@ mod tests {
     fn only_uploaded_files_are_opened_with_the_token() {
         let check = |path: &str, expected: bool| {
             let url: Url = format!("https://data.example{path}").parse().unwrap();
-            assert_eq!(is_upload(&url), expected, "{path}");
+            assert_eq!(upload(&url).is_some(), expected, "{path}");
         };
         check("/dataset/d1/resource/r1/download/a.csv", true);
         check("/dataset/d1/resource/r1/download", true);

@@ -7,8 +7,8 @@ use ckan_worker_plugin::{Hash, Method, WireRequest};
 use url::Url;
 
 use super::link::parse;
-use crate::services::Failure;
 use crate::services::http::{self, HeaderMap, HeaderName, HeaderValue, header};
+use crate::services::{Failure, ckan};
 
 /// How many headers a worker may send, and how long they may be together.
 const HEADERS_MAX: usize = 32;
@@ -45,7 +45,7 @@ const HARMLESS: [HeaderName; 9] = [
 ];
 
 /// A request that may be sent.
-pub(super) struct Ask {
+pub(super) struct Ask<'a> {
     pub url: Url,
     pub method: Method,
     pub headers: HeaderMap,
@@ -54,6 +54,8 @@ pub(super) struct Ask {
     pub hash: Hash,
     /// Shorter than the host's own limit, if that.
     pub timeout: Option<Duration>,
+    /// The portal, if the file was uploaded to it and may be opened with its token.
+    pub portal: Option<&'a ckan::Client>,
 }
 
 /// How much of the content is kept.
@@ -80,7 +82,7 @@ pub(super) struct Manner {
     pub first_byte: Duration,
 }
 
-impl Ask {
+impl Ask<'_> {
     /// Checks what crossed the border.
     pub fn read(request: &WireRequest, body: Bytes) -> Result<Self, Failure> {
         let url = parse(&request.url)?;
@@ -100,6 +102,7 @@ impl Ask {
             keep,
             hash: request.hash,
             timeout: request.timeout_ms.map(Duration::from_millis),
+            portal: None,
         })
     }
 

@@ -13,8 +13,8 @@ use super::link::{redirect, shown};
 use super::pace::{Busy, Turn};
 use super::way::Way;
 use super::{Fetcher, failure};
-use crate::services::Failure;
 use crate::services::http::{self, Response, StatusCode, header};
+use crate::services::{Failure, ckan};
 
 /// How long a server may take to answer a HEAD: some never do, and answer a GET at once.
 const HEAD_MAX: Duration = Duration::from_secs(10);
@@ -29,7 +29,7 @@ pub(super) struct Arrival {
 
 impl Fetcher {
     /// Asks as the worker wants it, and judges the answer.
-    pub(super) async fn arrive(&self, ask: &Ask, way: &mut Way) -> Result<Arrival, Failure> {
+    pub(super) async fn arrive(&self, ask: &Ask<'_>, way: &mut Way) -> Result<Arrival, Failure> {
         let first_byte = self.deadlines.first_byte;
         let (method, range) = match ask.method {
             Method::Check => return self.check(ask, way).await,
@@ -50,7 +50,7 @@ impl Fetcher {
     }
 
     /// Finds out whether an address answers: by HEAD, then by asking for one byte, then for all of it. Nothing is kept.
-    async fn check(&self, ask: &Ask, way: &mut Way) -> Result<Arrival, Failure> {
+    async fn check(&self, ask: &Ask<'_>, way: &mut Way) -> Result<Arrival, Failure> {
         let first_byte = self.deadlines.first_byte;
         let head = Manner { method: http::Method::HEAD, range: None, first_byte: first_byte.min(HEAD_MAX) };
         match self.follow(ask, &head, way).await {
@@ -73,7 +73,7 @@ impl Fetcher {
     /// Asks in one manner, and follows redirects; each address is vetted like the first.
     ///
     /// From https to http is followed too: nothing secret goes along, and portals are full of such links. The way tells.
-    async fn follow(&self, ask: &Ask, manner: &Manner, way: &mut Way) -> Result<Arrival, Failure> {
+    async fn follow(&self, ask: &Ask<'_>, manner: &Manner, way: &mut Way) -> Result<Arrival, Failure> {
         let origin = ask.url.origin();
         let mut is_elsewhere = false;
         let mut seen = HashSet::from([way.url().clone()]);
@@ -96,9 +96,13 @@ impl Fetcher {
     }
 
     /// Asks one address.
-    async fn hop(&self, ask: &Ask, manner: &Manner, way: &mut Way, is_elsewhere: bool) -> Result<Arrival, Failure> {
+    async fn hop(&self, ask: &Ask<'_>, manner: &Manner, way: &mut Way, is_elsewhere: bool) -> Result<Arrival, Failure> {
         let url = way.url().clone();
         let host = url.host_str().unwrap_or_default();
+        // Only the address itself: where a redirect leads has not been looked at by whoever lets us use the token.
+        if let Some(portal) = ask.portal.filter(|_| way.redirects() == 0) {
+            return self.hop_to_portal(portal, ask, manner, way).await;
+        }
         let client = self.door.client_for(&url).map_err(|forbidden| failure::forbidden(&forbidden, &url))?;
         let turn = self.pace.enter(host).await.map_err(|busy| too_busy(&url, &busy))?;
         let mut request = client.request(manner.method.clone(), url.clone()).headers(ask.headers_for(is_elsewhere));
@@ -121,6 +125,30 @@ impl Fetcher {
     }
 }
 
+/// The portal's own files.
+impl Fetcher {
+    /// Asks the portal for a file that was uploaded to it. It is no stranger: it is not vetted, and sees the token.
+    async fn hop_to_portal(
+        &self,
+        portal: &ckan::Client,
+        ask: &Ask<'_>,
+        manner: &Manner,
+        way: &mut Way,
+    ) -> Result<Arrival, Failure> {
+        let url = way.url().clone();
+        let turn = self.pace.enter(url.host_str().unwrap_or_default()).await.map_err(|busy| too_busy(&url, &busy))?;
+        let mut headers: Vec<(String, String)> = Vec::new();
+        for (name, value) in
+            ask.headers_for(false).iter().chain(manner.range.iter().map(|range| (&header::RANGE, range)))
+        {
+            headers.push((name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
+        }
+        let response = portal.open(&url, &headers, manner.method.clone()).await?;
+        way.answered(response.status().as_u16());
+        Ok(Arrival { response, turn })
+    }
+}
+
 fn too_busy(url: &Url, busy: &Busy) -> Failure {
     let why = if busy.by_request { "it asked for that" } else { "as many requests as it may get are under way" };
     failure::host_busy(url, busy.wait, why)
@@ -131,7 +159,7 @@ fn is_another(origin: &Origin, next: &Url) -> bool {
 }
 
 /// Passes a good answer; another becomes a failure.
-fn judged(arrival: Arrival, ask: &Ask) -> Result<Arrival, Failure> {
+fn judged(arrival: Arrival, ask: &Ask<'_>) -> Result<Arrival, Failure> {
     let status = arrival.response.status();
     let is_good = status.is_success()
         || (status == StatusCode::NOT_MODIFIED && ask.is_conditional())
@@ -140,7 +168,7 @@ fn judged(arrival: Arrival, ask: &Ask) -> Result<Arrival, Failure> {
 }
 
 /// Whether a HEAD was answered as a file would be: not refused, and not by a short page in its place.
-fn is_convincing(response: &Response, ask: &Ask) -> bool {
+fn is_convincing(response: &Response, ask: &Ask<'_>) -> bool {
     let status = response.status();
     let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
     let is_page = header(header::CONTENT_TYPE).is_some_and(|kind| kind.trim().to_lowercase().starts_with("text/html"));
