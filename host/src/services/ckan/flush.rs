@@ -16,7 +16,8 @@ const ACTION: &str = "package_revise";
 
 /// Who keeps a ledger of our own writes, so that their echo is recognised.
 pub trait OwnWrites: Sync {
-    /// Told before a dataset is written: its notification may come before CKAN's answer.
+    /// Told before a dataset is written, and again before a further try with what was read then: the notification of a
+    /// write may come before CKAN's answer.
     ///
     /// # Errors
     /// It cannot be noted; then nothing is written.
