@@ -6,8 +6,8 @@ use crate::{Ckan, Result, Search};
 
 /// The method names of `ckanclient`, the Python client of CKAN's first years, over today's actions.
 ///
-/// For workers that are brought over from then: each method calls the one action that its documentation names. New
-/// ones use [`Ckan`] itself.
+/// For workers that are brought over from then: each method calls the one action that its documentation names, and
+/// fails as [`Ckan::action`] does. New ones use [`Ckan`] itself.
 ///
 /// ```
 /// # use ckan_worker_plugin::prelude::*;
@@ -28,8 +28,7 @@ impl<'a> Ckan<'a> {
     }
 }
 
-/// # Errors
-/// Each as [`Ckan::action`].
+#[expect(clippy::missing_errors_doc, reason = "all fail as `Ckan::action` does, and the type says so")]
 impl<'a> Legacy<'a> {
     /// The names of all public datasets: `package_list`.
     pub fn package_register_get(&self) -> Result<Vec<String>> {

@@ -35,7 +35,7 @@ fn time(text: &str) -> Option<Timestamp> {
     if text.len() < "2026-01-01T00:00".len() || !text.starts_with(|first: char| first.is_ascii_digit()) {
         return None;
     }
-    let without_zone = || text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok().map(|time| time.timestamp());
+    let without_zone = || TimeZone::UTC.to_timestamp(text.parse::<DateTime>().ok()?).ok();
     text.parse().ok().or_else(without_zone)
 }
 

@@ -38,6 +38,7 @@ pub trait OwnWrites: Sync {
 /// # Errors
 /// As [`Client::action`]; `ckan.lost-race` if what was expected does not hold, or others wrote each time. What was
 /// written of other datasets before stays.
+#[expect(clippy::implicit_hasher, reason = "a run has one map of what it has read")]
 pub async fn flush(
     client: &Client,
     deltas: Vec<Delta>,
