@@ -18,8 +18,8 @@ fn settings(url: &str) -> Settings {
     Settings {
         site_url: Some(url.parse().unwrap()),
         api_key: Some(TOKEN.into()),
-        token_header: "Authorization".to_owned(),
         timeout: Duration::from_secs(20),
+        ..Settings::default()
     }
 }
 
@@ -29,7 +29,8 @@ fn client(url: &str) -> Client {
 
 async fn refusal(answer: String) -> Failure {
     let lab = Lab::always(answer).await;
-    client(&lab.url("")).action("package_patch", "{}").await.unwrap_err()
+    // Something that is sent once, for this is about the answers.
+    client(&lab.url("")).action("package_create", "{}").await.unwrap_err()
 }
 
 fn error(json: &str) -> String {
@@ -45,7 +46,7 @@ async fn check(status: &str, body: &str, expected: &str) {
         other => panic!("{other:?}"),
     };
     assert_eq!(format!("{} {passing}", failure.code), expected, "{status} {body}: {}", failure.message);
-    assert!(failure.message.contains("package_patch"), "{}", failure.message);
+    assert!(failure.message.contains("package_create"), "{}", failure.message);
 }
 
 #[tokio::test]
@@ -90,7 +91,7 @@ async fn every_refusal_of_ckan_has_its_code() {
     let of = |kind: &str| error(&format!(r#"{{"__type": "{kind}", "message": "…"}}"#));
     check("400 Bad Request", &of("Integrity Error"), "ckan.bad-request permanent").await;
     check("400 Bad Request", &of("Search Query Error"), "ckan.bad-request permanent").await;
-    check("400 Bad Request", r#""Bad request: Action name not known: package_patch""#, "ckan.bad-request permanent")
+    check("400 Bad Request", r#""Bad request: Action name not known: package_create""#, "ckan.bad-request permanent")
         .await;
     check("400 Bad Request", HTML, "ckan.bad-request permanent").await;
     check("401 Unauthorized", HTML, "ckan.not-authorized permanent").await;
@@ -125,7 +126,7 @@ async fn a_refusal_is_told_in_the_portals_own_words() {
     let failure = refusal(http("409 Conflict", &[], &body)).await;
     assert_eq!(
         failure.message,
-        r#"package_patch: CKAN finds the values invalid: resources: [{},{"url":["Missing"]}]; size: Invalid integer (HTTP 409)"#
+        r#"package_create: CKAN finds the values invalid: resources: [{},{"url":["Missing"]}]; size: Invalid integer (HTTP 409)"#
     );
     let detail: serde_json::Value = serde_json::from_str(&failure.detail).unwrap();
     assert_eq!(detail["size"][0], "Invalid integer");
@@ -158,7 +159,7 @@ async fn the_portal_may_say_how_long_to_wait() {
 async fn the_token_does_not_follow_a_redirect() {
     let elsewhere = Lab::always(http("200 OK", &[], r#"{"success": true, "result": {}}"#)).await;
     for status in ["301 Moved Permanently", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect"] {
-        let location = format!("Location: {}", elsewhere.url("/portal/api/3/action/package_patch?key=1"));
+        let location = format!("Location: {}", elsewhere.url("/portal/api/3/action/package_create?key=1"));
         let failure = refusal(http(status, &[&location], "")).await;
         assert_eq!((failure.code, failure.status), ("ckan.config", Status::PERMANENT));
         assert!(failure.message.contains(&format!("write `{}` to", elsewhere.url("/portal"))), "{}", failure.message);

@@ -305,7 +305,7 @@ impl<T: DeserializeOwned> Iterator for Search<'_, T> {
     }
 }
 
-fn object(fields: impl Serialize) -> Result<Map<String, Value>> {
+pub(crate) fn object(fields: impl Serialize) -> Result<Map<String, Value>> {
     match serde_json::to_value(fields)? {
         Value::Object(fields) => Ok(fields),
         other => {

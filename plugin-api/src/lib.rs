@@ -5,6 +5,7 @@ mod ckan;
 mod error;
 mod host;
 mod http;
+mod legacy;
 mod manifest;
 mod notification;
 mod outcome;
@@ -23,6 +24,7 @@ pub use host::{Fetched, Host, Level};
 #[doc(hidden)]
 pub use http::WireRequest;
 pub use http::{Body, Hash, Method, Redirect, Request, Response, Trace};
+pub use legacy::Legacy;
 pub use manifest::Manifest;
 pub use notification::Notification;
 pub use outcome::Outcome;

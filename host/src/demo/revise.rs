@@ -10,6 +10,8 @@ use super::merge;
 #[derive(Debug)]
 pub(super) struct Revision<'a> {
     matching: Option<&'a Value>,
+    /// Patterns of what is taken away before anything is put there.
+    filter: Vec<&'a str>,
     /// `match__…` and the value it must have.
     matching_keys: Vec<(&'a str, &'a Value)>,
     updating: Option<&'a Value>,
@@ -21,8 +23,14 @@ pub(super) struct Revision<'a> {
 impl<'a> Revision<'a> {
     /// Reads the parameters of a call.
     pub(super) fn read(params: &'a Map<String, Value>) -> Result<Self, Refusal> {
-        let mut revision =
-            Self { matching: None, matching_keys: vec![], updating: None, updating_keys: vec![], include: vec![] };
+        let mut revision = Self {
+            filter: vec![],
+            matching: None,
+            matching_keys: vec![],
+            updating: None,
+            updating_keys: vec![],
+            include: vec![],
+        };
         for (name, value) in params {
             if let Some(key) = name.strip_prefix("match__") {
                 revision.matching_keys.push((key, value));
@@ -33,7 +41,7 @@ impl<'a> Revision<'a> {
                     "match" => revision.matching = Some(value),
                     "update" => revision.updating = Some(value),
                     "include" => revision.include = patterns(value),
-                    // CKAN knows `filter` as well; the portal says that it does not, rather than ignore it.
+                    "filter" => revision.filter = patterns(value),
                     other => return Err(Refusal::Invalid(json!({other: ["The sample portal does not know this"]}))),
                 }
             }
@@ -59,6 +67,7 @@ impl<'a> Revision<'a> {
         if !mismatches.is_empty() {
             return Err(Refusal::Invalid(json!({"match": mismatches})));
         }
+        merge::include(&mut package, &self.filter);
         if let Some(update) = self.updating {
             merge::merge(&mut package, update, "")?;
         }

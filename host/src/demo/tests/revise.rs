@@ -149,3 +149,17 @@ fn of_two_revisions_that_expect_the_same_value_one_wins() {
         assert_eq!(statuses, [200, 409]);
     });
 }
+
+#[test]
+fn a_list_is_merged_unless_it_is_taken_away_first() {
+    run(async {
+        let portal = portal().await;
+        let none = json!({"match__name": "rivers", "update": {"tags": []}});
+        assert_eq!(ask(&portal, "package_revise", none.clone()).await.0, 200);
+        assert_eq!(portal.package("rivers").unwrap()["tags"][0]["name"], "water");
+        let mut filtered = none;
+        filtered["filter"] = json!(["-tags"]);
+        assert_eq!(ask(&portal, "package_revise", filtered).await.0, 200);
+        assert_eq!(portal.package("rivers").unwrap()["tags"], json!([]));
+    });
+}

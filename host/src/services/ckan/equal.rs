@@ -1,11 +1,15 @@
 //! Whether CKAN has a value already. What is not different is not written: every write announces a change.
 
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 use serde_json::{Map, Number, Value};
 
 /// The fields that CKAN keeps as whole numbers.
 const NUMBERS: [&str; 1] = ["size"];
 
-/// Whether `there` is what is `wanted`: 7 is "7", null is nothing, and CKAN may have put more into an object.
+/// Whether `there` is what is `wanted`: 7 is "7", an empty text is nothing, a time is the same with and without its
+/// zone, and CKAN may have put more into an object.
 pub(super) fn has(there: &Value, wanted: &Value) -> bool {
     match (there, wanted) {
         (Value::Number(there), Value::Number(wanted)) => same_number(there, wanted),
@@ -14,8 +18,25 @@ pub(super) fn has(there: &Value, wanted: &Value) -> bool {
         }
         (Value::Object(there), Value::Object(wanted)) => has_fields(there, wanted),
         (Value::Array(there), Value::Array(wanted)) => same_list(there, wanted),
+        (Value::String(there), Value::String(wanted)) => there == wanted || same_time(there, wanted),
+        // What CKAN has no value for it shows as null, as an empty text, or not at all.
+        (Value::Null, Value::String(text)) | (Value::String(text), Value::Null) => text.is_empty(),
         (there, wanted) => there == wanted,
     }
+}
+
+/// CKAN shows times without a zone, in UTC, and with microseconds.
+fn same_time(one: &str, other: &str) -> bool {
+    time(one).is_some_and(|one| time(other) == Some(one))
+}
+
+fn time(text: &str) -> Option<Timestamp> {
+    // Shorter ones may be something else: a version, a number.
+    if text.len() < "2026-01-01T00:00".len() || !text.starts_with(|first: char| first.is_ascii_digit()) {
+        return None;
+    }
+    let without_zone = || TimeZone::UTC.to_timestamp(text.parse::<DateTime>().ok()?).ok();
+    text.parse().ok().or_else(without_zone)
 }
 
 fn same_number(one: &Number, other: &Number) -> bool {
@@ -75,7 +96,13 @@ mod tests {
         check(json!("7"), json!("07"), false);
         check(json!(null), json!(null), true);
         check(json!({})["hash"].clone(), json!(null), true);
-        check(json!(""), json!(null), false);
+        check(json!(""), json!(null), true);
+        check(json!(null), json!(""), true);
+        check(json!("0"), json!(null), false);
+        check(json!("2026-01-01T00:00:00.000000"), json!("2026-01-01T00:00:00Z"), true);
+        check(json!("2026-01-01T00:00:00.000000"), json!("2026-01-01T01:00:00+01:00"), true);
+        check(json!("2026-01-01T00:00:00.000000"), json!("2026-01-01T00:00:01"), false);
+        check(json!("2026-01-01"), json!("20260101"), false);
         check(json!(true), json!("true"), false);
         check(json!({"a": 1, "b": 2}), json!({"a": "1"}), true);
         check(json!({"a": 1}), json!({"a": 1, "b": 2}), false);

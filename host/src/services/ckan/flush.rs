@@ -16,7 +16,8 @@ const ACTION: &str = "package_revise";
 
 /// Who keeps a ledger of our own writes, so that their echo is recognised.
 pub trait OwnWrites: Sync {
-    /// Told before a dataset is written: its notification may come before CKAN's answer.
+    /// Told before a dataset is written, and again before a further try with what was read then: the notification of a
+    /// write may come before CKAN's answer.
     ///
     /// # Errors
     /// It cannot be noted; then nothing is written.
@@ -37,6 +38,7 @@ pub trait OwnWrites: Sync {
 /// # Errors
 /// As [`Client::action`]; `ckan.lost-race` if what was expected does not hold, or others wrote each time. What was
 /// written of other datasets before stays.
+#[expect(clippy::implicit_hasher, reason = "a run has one map of what it has read")]
 pub async fn flush(
     client: &Client,
     deltas: Vec<Delta>,

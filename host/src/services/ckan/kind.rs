@@ -19,20 +19,15 @@ impl Kind {
 }
 
 /// How the names of actions end that change nothing.
-const READS: [&str; 7] = ["_show", "_list", "_search", "_autocomplete", "_count", "_check", "_list_for_user"];
+const READS: [&str; 6] = ["_show", "_list", "_search", "_autocomplete", "_count", "_list_for_user"];
 /// Actions that change nothing and are named otherwise.
-const OTHER_READS: [&str; 14] = [
+const OTHER_READS: [&str; 9] = [
     "activity_diff",
     "current_package_list_with_resources",
     "datastore_info",
     "datastore_search_sql",
     "get_site_user",
     "group_list_authz",
-    "member_roles_list",
-    "organization_list_for_user",
-    "package_activity_list",
-    "package_relationships_list",
-    "status_show",
     "am_following_dataset",
     "am_following_group",
     "am_following_user",
