@@ -73,13 +73,13 @@ impl Receiver {
         };
         let answer = match verdict(trace.status, answer) {
             Ok(()) => Answer::Delivered,
-            Err(error) => Answer::Failed(self.without_address(error)),
+            Err(error) => Answer::Failed(self.without_address(&error)),
         };
         Ok(Posted { answer, status: trace.status, duration_ms: trace.duration_ms })
     }
 
     /// The error in words that everybody may read: an address may be as good as a key.
-    fn without_address(&self, error: Error) -> Error {
+    fn without_address(&self, error: &Error) -> Error {
         let mut message = error.message().replace(self.url.as_str(), "its address");
         for secret in [self.url.query(), Some(self.url.path())].into_iter().flatten().filter(|part| part.len() > 1) {
             message = message.replace(secret, "***");

@@ -9,7 +9,6 @@ use url::Url;
 
 use crate::filter::Filter;
 use crate::format::Format;
-use crate::text::clean;
 
 const TARGETS_MAX: usize = 100;
 const NAME_CHARS_MAX: usize = 64;
@@ -90,8 +89,10 @@ impl Targets {
         let mut targets: Vec<Target> = Vec::new();
         let mut names = BTreeSet::new();
         for (index, line) in lines.enumerate() {
-            let name = clean(line.split_whitespace().next().unwrap_or_default());
-            let wrong = |reason: String| format!("target {} ({name}): {reason}", index + 1);
+            // Only what is a name is shown: where the name was forgotten, the address stands first.
+            let shown = name(line.split_whitespace().next().unwrap_or_default());
+            let shown = shown.map(|name| format!(" ({name})")).unwrap_or_default();
+            let wrong = |reason: String| format!("target {}{shown}: {reason}", index + 1);
             let target = target(line).map_err(wrong)?;
             if !names.insert(target.name.clone()) {
                 return Err(wrong("another target has this name".to_owned()));
@@ -173,10 +174,10 @@ impl Options {
             return Err("expected `option=value` after the address, got a word without `=`".to_owned());
         };
         if value.is_empty() {
-            return Err(format!("`{}` has no value", clean(key)));
+            return Err(format!("{} has no value", shown(key)));
         }
         if !self.seen.insert(key.to_owned()) {
-            return Err(format!("`{}` stands there twice", clean(key)));
+            return Err(format!("{} stands there twice", shown(key)));
         }
         match key {
             "url_file" => self.url_file = Some(value.into()),
@@ -190,10 +191,16 @@ impl Options {
             "secret" | "url" => {
                 return Err(format!("this setting is shown to who asks for it: write `{key}_file=PATH` instead"));
             }
-            _ => return Err(format!("`{}` is no option; there are {OPTIONS}", clean(key))),
+            _ => return Err(format!("{} is no option; there are {OPTIONS}", shown(key))),
         }
         Ok(())
     }
+}
+
+/// The name of an option, if it looks like one: the end of a secret in Base64 is `=`, too.
+fn shown(key: &str) -> String {
+    let looks_like_one = key.len() <= 16 && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    if looks_like_one { format!("`{key}`") } else { "a word with `=` in it".to_owned() }
 }
 
 fn list(key: &str, value: &str) -> Result<Vec<String>, String> {
