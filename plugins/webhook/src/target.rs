@@ -189,7 +189,9 @@ impl Options {
             "plugin_data" => self.plugin_data = flag(key, value)?,
             "format" => self.format = Format::read(value)?,
             "secret" | "url" => {
-                return Err(format!("this setting is shown to who asks for it: write `{key}_file=PATH` instead"));
+                return Err(format!(
+                    "this setting is shown, so no secret stands in it: write `{key}_file=PATH` instead"
+                ));
             }
             _ => return Err(format!("{} is no option; there are {OPTIONS}", shown(key))),
         }

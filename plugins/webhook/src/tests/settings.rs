@@ -73,7 +73,7 @@ fn s16_an_address_with_a_password_is_refused_and_not_repeated() {
 
 #[test]
 fn s16_a_secret_in_a_line_is_refused_and_not_repeated() {
-    let expected = "target 1 (a): this setting is shown to who asks for it: write `secret_file=PATH` instead";
+    let expected = "target 1 (a): this setting is shown, so no secret stands in it: write `secret_file=PATH` instead";
     refused("a http://h secret=canary-secret", expected);
     let options = "url_file, secret_file, routing_keys, operations, organizations, private, plugin_data, format";
     refused("a http://h Y2FuYXJ5=", "target 1 (a): a word with `=` in it has no value");
