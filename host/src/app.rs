@@ -313,6 +313,7 @@ impl App {
         Ok(Member {
             routing_keys: manifest.routing_keys.clone(),
             operations: manifest.operations.clone(),
+            hears_outcomes: manifest.outcomes,
             retry: RetryPolicy {
                 attempts: section.and_then(|section| section.attempts).unwrap_or(self.config.run.attempts),
                 ladder: self.config.queue.ladder.clone(),

@@ -12,6 +12,7 @@ pub mod app;
 pub mod dispatch;
 mod pool;
 mod process;
+mod outcome;
 mod desk;
 mod execute;
 mod admit;

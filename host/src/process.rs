@@ -10,6 +10,7 @@ use crate::desk::Desk;
 use crate::execute::{self, execute};
 use crate::journal::Slot;
 use crate::observe::{RunEnded, log_run};
+use crate::outcome;
 use crate::retry::{Attempt, Disposition, Outcome, Wait, rung_name};
 use crate::seed;
 use crate::services::call::{Services, Shown};
@@ -38,7 +39,7 @@ pub fn process(task: &Task, members: &[Member], services: &Services, desk: &Desk
             return;
         }
         let is_interrupted = matches!(&step, Step::Ran(ended) if ended.disposition == Disposition::Unsettled);
-        tell(job, index, step, services, desk);
+        tell(job, index, step, members, services, desk);
         if is_interrupted {
             // It comes back for all workers: those that have not begun wait until then.
             return give_back(task, position, desk);
@@ -201,7 +202,7 @@ fn attempt(
 }
 
 /// Tells what came of a worker's turn: whoever watches, the log, and the dispatcher.
-fn tell(job: &Job, index: usize, step: Step<'_>, services: &Services, desk: &Desk) {
+fn tell(job: &Job, index: usize, step: Step<'_>, members: &[Member], services: &Services, desk: &Desk) {
     match step {
         Step::Known => {}
         Step::Declined(ended) => report(job, &ended, ended.disposition.word(&ended.outcome), services),
@@ -216,6 +217,9 @@ fn tell(job: &Job, index: usize, step: Step<'_>, services: &Services, desk: &Des
                 Disposition::Ended => Event::Ended(job.ticket, index),
                 _ => Event::Letter(job.ticket, index, Box::new(letter(job, &ended))),
             };
+            for letter in outcome::letters(job, &ended, members) {
+                desk.tell(Event::Outcome(job.ticket, index, Box::new(letter)));
+            }
             desk.tell(event);
         }
     }

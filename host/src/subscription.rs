@@ -26,6 +26,8 @@ pub struct Member {
     pub key: u64,
     /// Whether a burst of notifications about the same becomes one run on the newest.
     pub coalesces: bool,
+    /// Whether it wants to hear how the runs of others ended.
+    pub hears_outcomes: bool,
     /// What it looks at and what it writes.
     pub watched: Watched,
     /// Holds it back while CKAN refuses it.

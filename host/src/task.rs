@@ -131,6 +131,8 @@ pub enum Event {
     Ended(usize, usize),
     /// A worker is through with a notification when this has been sent on for it.
     Letter(usize, usize, Box<Letter>),
+    /// A worker is through with a notification, and another one is to hear of it.
+    Outcome(usize, usize, Box<Letter>),
     /// A worker is through with a notification once it is with a newer one about the same.
     Superseded {
         /// The older one.

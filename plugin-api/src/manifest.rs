@@ -32,6 +32,9 @@ pub struct Manifest {
     pub inputs: &'static [&'static str],
     /// What of a dataset it writes, as paths like those: never an input.
     pub outputs: &'static [&'static str],
+    /// Whether it also wants to hear how the runs of other workers ended: as notifications of the class `Run` with the
+    /// operation `done` or `dead`, for it alone, a little later.
+    pub outcomes: bool,
 }
 
 impl Manifest {
@@ -57,6 +60,7 @@ impl Manifest {
             coalesce_ms: 0,
             inputs: &[],
             outputs: &[],
+            outcomes: false,
         }
     }
 
@@ -95,6 +99,7 @@ impl Manifest {
             .texts(self.inputs)
             .raw(",\"outputs\":")
             .texts(self.outputs)
+            .raw(if self.outcomes { ",\"outcomes\":true" } else { ",\"outcomes\":false" })
             .raw("}")
             .done()
     }

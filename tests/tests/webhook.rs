@@ -15,7 +15,7 @@ use ckan_worker::demo::{Dataset, Datasets, Portal};
 use ckan_worker::source::sqlite::{self, StoredLetter};
 use serde_json::{Value, json};
 use worker_tests::places::workspace;
-use worker_tests::{WorkerProcess, built};
+use worker_tests::{WorkerProcess, built, eventually};
 
 use self::receiver::{Post, Receiver};
 
@@ -43,8 +43,8 @@ impl Stage {
         Self { receiver, portal, public, private, dir }
     }
 
-    /// Sends notifications, and has the worker post them to these targets until the queue is empty.
-    fn run(&self, host_settings: &str, targets: &[String], notifications: &[Value]) -> WorkerProcess {
+    /// Puts notifications on the queue of a worker that is not yet started.
+    fn send(&self, host_settings: &str, targets: &[String], notifications: &[Value]) -> WorkerProcess {
         let lines: Vec<String> = notifications.iter().map(Value::to_string).collect();
         let mut worker = WorkerProcess::with_config(&format!(
             "[worker]\nckan.site_id = portal\namqp.url = {}\nplugin_dir = {}\nckan.site_url = {}\n\
@@ -59,9 +59,23 @@ impl Stage {
         fs::write(worker.path("lines"), lines.join("\n")).unwrap();
         worker.start(["send", "lines"]);
         assert!(worker.wait(SOON).success(), "{}", worker.report());
+        worker
+    }
+
+    /// Sends notifications, and has the worker post them to these targets until the queue is empty.
+    fn run(&self, host_settings: &str, targets: &[String], notifications: &[Value]) -> WorkerProcess {
+        let mut worker = self.send(host_settings, targets, notifications);
         worker.start(["webhook", "--until-empty"]);
         assert!(worker.wait(SOON).success(), "{}", worker.report());
         worker
+    }
+
+    /// Goes on with what waits to be tried again, until a target has got so many posts.
+    fn go_on(&self, worker: &mut WorkerProcess, target: &str, posts: usize) {
+        worker.start(["webhook"]);
+        let have_come = eventually(SOON, || self.receiver.posts_to(target).len() >= posts);
+        worker.terminate();
+        assert!(worker.wait(SOON).success() && have_come, "{}", worker.report());
     }
 
     fn queue(&self) -> String {
@@ -152,7 +166,8 @@ fn a_target_that_failed_is_asked_again_with_the_same_id_and_the_other_is_left_al
     let stage = Stage::new();
     stage.receiver.answer_next("flaky", &[500, 503]);
     let targets = [stage.target("flaky", ""), stage.target("steady", "")];
-    let worker = stage.run("fetch.allow = 127.0.0.0/8", &targets, &[changed(&stage.public, false)]);
+    let mut worker = stage.send("fetch.allow = 127.0.0.0/8", &targets, &[changed(&stage.public, false)]);
+    stage.go_on(&mut worker, "flaky", 3);
     assert_eq!(stage.letters().len(), 0, "{}", worker.report());
     let flaky = stage.receiver.posts_to("flaky");
     assert_eq!(flaky.len(), 3, "{}", worker.report());

@@ -38,6 +38,8 @@ pub struct Manifest {
     pub inputs: Vec<String>,
     /// What of a dataset it writes.
     pub outputs: Vec<String>,
+    /// Whether it wants to hear how the runs of other workers ended.
+    pub outcomes: bool,
 }
 
 impl Manifest {

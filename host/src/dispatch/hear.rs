@@ -25,6 +25,8 @@ pub(super) struct Kept {
     /// The key of the worker it is for.
     worker: u64,
     fate: Fate,
+    /// It tells another worker how a run ended.
+    is_outcome: bool,
     arrived: bool,
 }
 
@@ -36,6 +38,7 @@ impl Dispatcher {
             match event {
                 Event::Ended(ticket, member) => self.note_ended(ticket, self.members[member].key),
                 Event::Letter(ticket, member, letter) => self.keep(ticket, self.members[member].key, *letter),
+                Event::Outcome(ticket, member, letter) => self.tell_outcome(ticket, self.members[member].key, *letter),
                 Event::Superseded { ticket, member, by } => {
                     self.in_hand[ticket].waits += 1;
                     self.in_hand[by].heirs.push((ticket, self.members[member].key));
@@ -147,14 +150,23 @@ impl Dispatcher {
         }
     }
 
+    /// Has another worker hear how a run ended; the delivery is not settled before that is on its way.
+    fn tell_outcome(&mut self, ticket: usize, worker: u64, letter: Letter) {
+        self.send(ticket, worker, letter, true);
+    }
+
     /// Sends a letter on, however often that has to be tried; the delivery is not settled before.
     pub(super) fn keep(&mut self, ticket: usize, worker: u64, mut letter: Letter) {
+        // A publisher may send the same message again: its copy is a later one than those of its earlier life.
+        letter.hops = letter.hops.max(self.journal.hops_beyond(self.in_hand[ticket].key.run_hashed(worker)));
+        self.send(ticket, worker, letter, false);
+    }
+
+    fn send(&mut self, ticket: usize, worker: u64, letter: Letter, is_outcome: bool) {
         if self.settings.dry_run {
             return;
         }
         self.in_hand[ticket].letters += 1;
-        // A publisher may send the same message again: its copy is a later one than those of its earlier life.
-        letter.hops = letter.hops.max(self.journal.hops_beyond(self.in_hand[ticket].key.run_hashed(worker)));
         let (letters, mut give_up) = (Arc::clone(&self.letters), self.give_up.subscribe());
         let failing = Arc::clone(&self.failing);
         let task = self.keeping.spawn(async move {
@@ -164,11 +176,11 @@ impl Dispatcher {
                 tries.one_more();
                 tracing::error!(delivery = %letter.delivery, %error, "what failed could not be sent on; trying again");
                 tokio::select! {
-                    _ = give_up.wait_for(|given_up| *given_up) => return Kept { ticket, worker, fate, arrived: false },
+                    _ = give_up.wait_for(|given_up| *given_up) => return Kept { ticket, worker, fate, is_outcome, arrived: false },
                     () = tokio::time::sleep(tries.wait()) => {}
                 }
             }
-            Kept { ticket, worker, fate, arrived: true }
+            Kept { ticket, worker, fate, is_outcome, arrived: true }
         });
         self.kept_for.insert(task.id(), ticket);
     }
@@ -176,9 +188,9 @@ impl Dispatcher {
     /// Hears how a letter fared.
     pub(super) fn letter_ended(&mut self, kept: Result<(Id, Kept), JoinError>) {
         let (ticket, arrived) = match kept {
-            Ok((id, Kept { ticket, worker, fate, arrived })) => {
+            Ok((id, Kept { ticket, worker, fate, is_outcome, arrived })) => {
                 self.kept_for.remove(&id);
-                if arrived {
+                if arrived && !is_outcome {
                     self.note_ended(ticket, worker);
                     match fate {
                         Fate::Retry(_) => self.summary.retried += 1,
