@@ -127,7 +127,9 @@ impl Desk<'_> {
     }
 
     async fn write(&mut self, id: String, deltas: &[Delta], written: &mut Written) -> Result<(), Failure> {
-        for tries in 1.. {
+        let mut tries = 0;
+        loop {
+            tries += 1;
             let revision = match delta::revision(&self.known[&id], deltas) {
                 Ok(Some(revision)) => revision,
                 Ok(None) => {
@@ -152,7 +154,6 @@ impl Desk<'_> {
                 Err(failure) => return Err(failure),
             }
         }
-        Ok(())
     }
 
     /// Sends a revision, and takes the dataset from the answer.
