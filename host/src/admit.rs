@@ -1,6 +1,8 @@
 //! Whether a worker that writes to CKAN is to be called: not if there is nothing new for it, not for what it wrote
 //! itself, and not too often.
 
+use std::collections::BTreeSet;
+
 use ckan_worker_plugin::entity;
 
 use crate::guard::{Budget, Quarantine, View};
@@ -78,17 +80,17 @@ pub fn admit(
         stop_unchanged(seen, &known)?;
     }
     // What is tried again has been counted, and its tries are.
-    if history.is_woken || !history.is_copy {
-        if let Err(quarantine) = store.begin(worker, dataset, budget)? {
-            tracing::error!(
-                worker,
-                "{worker} is in quarantine for the dataset {dataset}: {}; `worker quarantine list` shows it, and \
-                 `worker quarantine release` ends it",
-                quarantine.reason
-            );
-            store.quarantine(worker, dataset, &quarantine, notification.body())?;
-            return Err(skipped(quarantined(&quarantine)));
-        }
+    if (history.is_woken || !history.is_copy)
+        && let Err(quarantine) = store.begin(worker, dataset, budget)?
+    {
+        tracing::error!(
+            worker,
+            "{worker} is in quarantine for the dataset {dataset}: {}; `worker quarantine list` shows it, and \
+             `worker quarantine release` ends it",
+            quarantine.reason
+        );
+        store.quarantine(worker, dataset, &quarantine, notification.body())?;
+        return Err(skipped(quarantined(&quarantine)));
     }
     Ok(seen)
 }
@@ -129,7 +131,7 @@ fn stop_echo(member: &Member, dataset: &str, seen: &Seen, history: History, call
 /// Stops what has nothing new for the worker.
 fn stop_unchanged(seen: &Seen, known: &Known) -> Result<(), Refused> {
     match known.fingerprint {
-        Some(fingerprint) if fingerprint == seen.fingerprint(&Default::default()) => {
+        Some(fingerprint) if fingerprint == seen.fingerprint(&BTreeSet::new()) => {
             Err(skipped("unchanged: nothing that this worker looks at is different".to_owned()))
         }
         _ => Ok(()),

@@ -47,6 +47,7 @@ impl Ground {
             ckan: ckan.map_err(|error| AppError::Services(error.to_string()))?,
             fetcher: fetcher.map_err(|error| AppError::Services(error.to_string()))?,
             fetched_dir: room.path().to_owned(),
+            host_id: host_id(),
             store,
             budget: app.config.budget,
             runtime: runtime.handle().clone(),
@@ -86,4 +87,13 @@ impl Ground {
             }
         }
     }
+}
+
+/// The name of this machine.
+fn host_id() -> String {
+    #[cfg(unix)]
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    #[cfg(not(unix))]
+    let name = std::env::var("COMPUTERNAME").unwrap_or_default();
+    name
 }

@@ -41,15 +41,15 @@ impl Remembered<'_> {
     pub fn set(&mut self, key: &str, value: Option<&[u8]>) -> Result<(), Failure> {
         let value = value.map(text).transpose()?;
         if key.is_empty() || key.len() > KEY_BYTES_MAX {
-            return Err(too_large(format!("a key of {} bytes; it has 1 to {KEY_BYTES_MAX}", key.len())));
+            return Err(too_large(&format!("a key of {} bytes; it has 1 to {KEY_BYTES_MAX}", key.len())));
         }
         if let Some(value) = &value
             && value.len() > VALUE_BYTES_MAX
         {
-            return Err(too_large(format!("a value of {} bytes; it has at most {VALUE_BYTES_MAX}", value.len())));
+            return Err(too_large(&format!("a value of {} bytes; it has at most {VALUE_BYTES_MAX}", value.len())));
         }
         if self.end.state.len() >= KEYS_MAX && !self.end.state.contains_key(key) {
-            return Err(too_large(format!("more than {KEYS_MAX} keys set in one run")));
+            return Err(too_large(&format!("more than {KEYS_MAX} keys set in one run")));
         }
         self.end.state.insert(key.to_owned(), value);
         Ok(())
@@ -111,7 +111,7 @@ fn text(value: &[u8]) -> Result<String, Failure> {
         .map_err(|_| Failure::permanent("state.not-text", "what a worker remembers is JSON, and this is no text"))
 }
 
-fn too_large(what: String) -> Failure {
+fn too_large(what: &str) -> Failure {
     Failure::permanent("state.too-large", format!("too large for the store: {what}"))
 }
 

@@ -127,9 +127,9 @@ impl Store {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let changed = change(&transaction)?;
             if self.is_dry {
-                transaction.rollback()?
+                transaction.rollback()?;
             } else {
-                transaction.commit()?
+                transaction.commit()?;
             }
             Ok(changed)
         })();

@@ -1,6 +1,10 @@
 #![doc = include_str!("../README.md")]
 #![expect(unsafe_code, reason = "promises about the addresses in the wire types")]
-#![expect(clippy::expl_impl_clone_on_copy, reason = "written by abi_stable's derive for prefix types")]
+#![expect(
+    clippy::expl_impl_clone_on_copy,
+    clippy::cast_ptr_alignment,
+    reason = "written by abi_stable's derive for prefix types"
+)]
 
 use std::ffi::c_void;
 

@@ -133,5 +133,6 @@ fn resource_of<'a>(dataset: &'a Value, id: &str) -> Result<&'a Value> {
 
 /// Whether CKAN has a value already: it shows some numbers as texts.
 fn is_same(shown: &Value, value: &Value) -> bool {
-    shown == value || (value.is_number() && shown.as_str().is_some_and(|text| text.trim() == value.to_string()))
+    let text = value.to_string();
+    shown == value || (value.is_number() && shown.as_str().is_some_and(|shown| shown.trim() == text))
 }

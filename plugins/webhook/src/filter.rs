@@ -4,10 +4,13 @@ use ckan_worker_plugin::prelude::*;
 
 use crate::subject::Subject;
 
+/// The class of notifications that tell how the run of another worker ended.
+const RUN: &str = "Run";
+
 /// Which notifications a target asks for; an empty list asks for all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// The classes, as in `Package`.
+    /// The classes, as in `Package`; how runs ended, `Run`, is only told to who names it.
     pub routing_keys: Vec<String>,
     /// The operations, as in `changed`.
     pub operations: Vec<String>,
@@ -20,7 +23,10 @@ pub struct Filter {
 impl Filter {
     /// Whether it asks for such a notification, as far as that can be said without asking CKAN.
     pub fn takes(&self, notification: Notification<'_>) -> bool {
-        allows(&self.routing_keys, notification.routing_key()) && allows(&self.operations, notification.operation())
+        let is_asked_for = notification.routing_key() != RUN || !self.routing_keys.is_empty();
+        is_asked_for
+            && allows(&self.routing_keys, notification.routing_key())
+            && allows(&self.operations, notification.operation())
     }
 
     /// Whether it asks for notifications about this.

@@ -106,4 +106,4 @@ impl Webhook {
     }
 }
 
-export_worker!(Webhook);
+export_worker!(Webhook, outcomes: true);

@@ -32,6 +32,8 @@ pub struct Services {
     pub ckan: ckan::Client,
     /// The way to strangers' addresses.
     pub fetcher: fetch::Fetcher,
+    /// The name of this machine, as CKAN is told with each write.
+    pub host_id: String,
     /// Where fetched files lie until the call ends.
     pub fetched_dir: PathBuf,
     /// What workers remember.
@@ -103,6 +105,11 @@ impl<'a> Call<'a> {
     /// The worker's name.
     pub fn worker(&self) -> &'a str {
         self.worker
+    }
+
+    /// Who writes, as CKAN is told with each write.
+    fn origin(&self) -> String {
+        format!("{};{};hop=0", self.services.host_id, self.worker)
     }
 
     /// What workers remember.

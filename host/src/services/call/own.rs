@@ -17,6 +17,8 @@ pub(super) struct Own<'a> {
     pub seen: Option<&'a Seen>,
     /// Whether nothing but the end of the run comes after it.
     pub is_last: bool,
+    /// Who writes, as CKAN is told.
+    pub origin: String,
     /// What was noted before it was known to be done.
     pub noted: Mutex<Vec<(String, Fingerprint)>>,
 }
@@ -41,7 +43,7 @@ impl Own<'_> {
 
 impl OwnWrites for Own<'_> {
     fn origin(&self) -> Option<&str> {
-        Some(self.call.worker)
+        Some(&self.origin)
     }
 
     fn before(&self, revision: &Revision) -> Result<(), Failure> {

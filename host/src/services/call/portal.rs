@@ -15,7 +15,8 @@ use crate::services::ckan::{self, Announced};
 
 impl Call<'_> {
     pub(in crate::services) fn action(&self, name: &str, body: &[u8]) -> Result<Bytes, Failure> {
-        let result = self.wait(self.services.ckan.action_as(Some(self.worker), name, Bytes::copy_from_slice(body)))?;
+        let result =
+            self.wait(self.services.ckan.action_as(Some(&self.origin()), name, Bytes::copy_from_slice(body)))?;
         if ckan::kind(name, body) != ckan::Kind::Read {
             self.note_effects(name, body, &result)?;
         }
@@ -27,7 +28,7 @@ impl Call<'_> {
     }
 
     pub(in crate::services) fn upload(&self, name: &str, parameters: &[u8], file: &[u8]) -> Result<Bytes, Failure> {
-        let result = self.wait(self.services.ckan.upload(name, parameters, file))?;
+        let result = self.wait(self.services.ckan.upload_as(Some(&self.origin()), name, parameters, file))?;
         self.note_effects(name, parameters, &result)?;
         Ok(result)
     }
@@ -55,6 +56,9 @@ impl Call<'_> {
     }
 
     /// The dataset of this id, as it was announced.
+    ///
+    /// # Errors
+    /// As [`ckan::Client::dataset`], or the call was taken back.
     pub fn dataset(&self, id: &str) -> Result<Value, Failure> {
         if let Some(shown) = self.notes().shown.get(id) {
             return Ok(shown.clone());
@@ -86,7 +90,7 @@ impl Call<'_> {
             (std::mem::take(&mut notes.deltas), std::mem::take(&mut notes.shown))
         };
         let about = self.about.and_then(|about| about.notification.package_id());
-        let own = Own { call: self, seen, is_last: seen.is_some(), noted: Mutex::default() };
+        let own = Own { call: self, seen, is_last: seen.is_some(), origin: self.origin(), noted: Mutex::default() };
         let written = self.wait(ckan::flush(&self.services.ckan, deltas, about, &mut shown, &own));
         self.notes().shown = shown;
         if let Err(failure) = &written {
