@@ -1,4 +1,9 @@
 //! The method names of the first client, and the action that each of them calls.
+#![expect(
+    clippy::unwrap_used,
+    clippy::needless_pass_by_value,
+    reason = "a test that cannot go on has failed, and says what it expects where it expects it"
+)]
 
 use ckan_worker_plugin::prelude::*;
 use ckan_worker_plugin::{Legacy, Value};
