@@ -3,7 +3,9 @@
 #![allow(dead_code, reason = "each test file uses its own part of the lab")]
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -19,6 +21,8 @@ pub enum Answer {
     ThenSilence(Vec<u8>),
     /// Sends the first, then the second again and again for as long as somebody listens.
     ThenForEver(Vec<u8>, Vec<u8>),
+    /// Sends the first, then the second again and again, with a pause before each.
+    ThenSlowly(Vec<u8>, Vec<u8>, Duration),
 }
 
 type Decide = dyn Fn(&str) -> Answer + Send + Sync;
@@ -26,7 +30,16 @@ type Decide = dyn Fn(&str) -> Answer + Send + Sync;
 pub struct Lab {
     pub address: SocketAddr,
     requests: Arc<Mutex<Vec<String>>>,
+    crowd: Arc<Crowd>,
     _tasks: JoinSet<()>,
+}
+
+/// How many connections there are, and have been.
+#[derive(Default)]
+struct Crowd {
+    now: AtomicUsize,
+    at_most: AtomicUsize,
+    ever: AtomicUsize,
 }
 
 impl Lab {
@@ -36,18 +49,36 @@ impl Lab {
     }
 
     pub async fn at(address: SocketAddr, decide: impl Fn(&str) -> Answer + Send + Sync + 'static) -> Self {
+        Self::asked_at(address, move |request| decide(request.split(' ').nth(1).unwrap_or_default())).await
+    }
+
+    /// Answers by the whole of a request, head and body.
+    pub async fn asked(decide: impl Fn(&str) -> Answer + Send + Sync + 'static) -> Self {
+        Self::asked_at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), decide).await
+    }
+
+    async fn asked_at(address: SocketAddr, decide: impl Fn(&str) -> Answer + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let requests = Arc::new(Mutex::new(Vec::new()));
         let (decide, log): (Arc<Decide>, _) = (Arc::new(decide), Arc::clone(&requests));
+        let crowd = Arc::new(Crowd::default());
+        let counted = Arc::clone(&crowd);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                connections.spawn(converse(stream, Arc::clone(&decide), Arc::clone(&log)));
+                let now = counted.now.fetch_add(1, Ordering::SeqCst) + 1;
+                counted.at_most.fetch_max(now, Ordering::SeqCst);
+                counted.ever.fetch_add(1, Ordering::SeqCst);
+                let (decide, log, counted) = (Arc::clone(&decide), Arc::clone(&log), Arc::clone(&counted));
+                connections.spawn(async move {
+                    converse(stream, decide, log).await;
+                    counted.now.fetch_sub(1, Ordering::SeqCst);
+                });
             }
         });
-        Self { address, requests, _tasks: tasks }
+        Self { address, requests, crowd, _tasks: tasks }
     }
 
     /// Gives every request the same answer.
@@ -59,6 +90,21 @@ impl Lab {
         format!("http://{}{path}", self.address)
     }
 
+    /// How many connections were opened, whatever became of them.
+    pub fn connections(&self) -> usize {
+        self.crowd.ever.load(Ordering::SeqCst)
+    }
+
+    /// How many connections there are at the moment.
+    pub fn connections_now(&self) -> usize {
+        self.crowd.now.load(Ordering::SeqCst)
+    }
+
+    /// How many connections there were at the same time, at most.
+    pub fn connections_at_most(&self) -> usize {
+        self.crowd.at_most.load(Ordering::SeqCst)
+    }
+
     /// Head and body of every request so far.
     pub fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
@@ -67,10 +113,10 @@ impl Lab {
 
 async fn converse(mut stream: TcpStream, decide: Arc<Decide>, log: Arc<Mutex<Vec<String>>>) {
     let Some(request) = read_request(&mut stream).await else { return };
-    let path = request.split(' ').nth(1).unwrap_or_default().to_owned();
+    let answer = decide(&request);
     log.lock().unwrap().push(request);
     // The other side may hang up at any time: that is what some tests are about.
-    match decide(&path) {
+    match answer {
         Answer::Bytes(bytes) => {
             let _ = stream.write_all(&bytes).await;
             let _ = stream.shutdown().await;
@@ -82,6 +128,13 @@ async fn converse(mut stream: TcpStream, decide: Arc<Decide>, log: Arc<Mutex<Vec
         Answer::ThenForEver(head, again) => {
             let _ = stream.write_all(&head).await;
             while stream.write_all(&again).await.is_ok() {}
+        }
+        Answer::ThenSlowly(head, again, pause) => {
+            let _ = stream.write_all(&head).await;
+            let mut ticks = tokio::time::interval(pause);
+            while stream.write_all(&again).await.is_ok() {
+                ticks.tick().await;
+            }
         }
     }
 }
@@ -134,7 +187,7 @@ pub async fn with_own_certificate(name: &str) -> Lab {
             }
         }
     });
-    Lab { address, requests, _tasks: tasks }
+    Lab { address, requests, crowd: Arc::default(), _tasks: tasks }
 }
 
 /// An address at which nobody listens, for as long as the socket is held.
