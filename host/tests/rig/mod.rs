@@ -5,7 +5,7 @@
 
 #![allow(dead_code, reason = "each test file uses its own part of the rig")]
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -106,6 +106,13 @@ pub fn files(dir: &Path) -> usize {
     std::fs::read_dir(dir).unwrap().count()
 }
 
+/// Lets others go on until something is so.
+pub async fn until(met: impl Fn() -> bool) {
+    while !met() {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// Checks how a request fails: `code retry: message` or `code permanent: message`.
 #[track_caller]
 pub fn check(failure: &Failure, expected: &str) {
@@ -125,18 +132,35 @@ pub fn trace(failure: &Failure) -> Trace {
 }
 
 /// A name server that answers by the name and by how often it has been asked.
-pub struct Names(fn(&str, usize) -> Vec<&'static str>, AtomicUsize);
+#[derive(Clone)]
+pub struct Names {
+    answer: Arc<dyn Fn(&str, usize) -> Vec<IpAddr> + Send + Sync>,
+    asked: Arc<AtomicUsize>,
+}
 
 impl Names {
-    pub fn new(answer: fn(&str, usize) -> Vec<&'static str>) -> Self {
-        Self(answer, AtomicUsize::new(0))
+    pub fn new(answer: impl Fn(&str, usize) -> Vec<IpAddr> + Send + Sync + 'static) -> Self {
+        Self { answer: Arc::new(answer), asked: Arc::default() }
     }
+
+    /// Says that every name leads there.
+    pub fn all(addresses: &'static str) -> Self {
+        Self::new(|_, _| ips(addresses))
+    }
+
+    pub fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+pub fn ips(addresses: &str) -> Vec<IpAddr> {
+    addresses.split_whitespace().map(|address| address.parse().unwrap()).collect()
 }
 
 impl Resolve for Names {
     fn resolve(&self, name: Name) -> Resolving {
-        let found = (self.0)(name.as_str(), self.1.fetch_add(1, Ordering::SeqCst));
-        let found: Vec<_> = found.into_iter().map(|ip| SocketAddr::new(ip.parse().unwrap(), 0)).collect();
+        let found = (self.answer)(name.as_str(), self.asked.fetch_add(1, Ordering::SeqCst));
+        let found: Vec<_> = found.into_iter().map(|ip| SocketAddr::new(ip, 0)).collect();
         Box::pin(async move { Ok(Box::new(found.into_iter()) as Addrs) })
     }
 }
