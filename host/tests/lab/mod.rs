@@ -3,10 +3,12 @@
 #![allow(dead_code, reason = "each test file uses its own part of the lab")]
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::{self, ServerConfig, pki_types::PrivatePkcs8KeyDer};
@@ -19,6 +21,10 @@ pub enum Answer {
     ThenSilence(Vec<u8>),
     /// Sends the first, then the second again and again for as long as somebody listens.
     ThenForEver(Vec<u8>, Vec<u8>),
+    /// Sends the first, then the second again and again, with a pause before each.
+    ThenSlowly(Vec<u8>, Vec<u8>, Duration),
+    /// Sends the first, then the second so many times, and closes; counts what it sent of the second.
+    Pieces(Vec<u8>, Vec<u8>, usize),
 }
 
 type Decide = dyn Fn(&str) -> Answer + Send + Sync;
@@ -26,7 +32,17 @@ type Decide = dyn Fn(&str) -> Answer + Send + Sync;
 pub struct Lab {
     pub address: SocketAddr,
     requests: Arc<Mutex<Vec<String>>>,
+    crowd: Arc<Crowd>,
     _tasks: JoinSet<()>,
+}
+
+/// How many connections there are, and have been.
+#[derive(Default)]
+struct Crowd {
+    now: AtomicUsize,
+    at_most: AtomicUsize,
+    ever: AtomicUsize,
+    bytes_of_pieces: AtomicU64,
 }
 
 impl Lab {
@@ -36,18 +52,55 @@ impl Lab {
     }
 
     pub async fn at(address: SocketAddr, decide: impl Fn(&str) -> Answer + Send + Sync + 'static) -> Self {
+        Self::asked_at(address, None, move |request| decide(request.split(' ').nth(1).unwrap_or_default())).await
+    }
+
+    /// Answers by the whole of a request, head and body.
+    pub async fn asked(decide: impl Fn(&str) -> Answer + Send + Sync + 'static) -> Self {
+        Self::asked_at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), None, decide).await
+    }
+
+    /// Speaks TLS, and answers by the whole of a request.
+    pub async fn tls(config: ServerConfig, decide: impl Fn(&str) -> Answer + Send + Sync + 'static) -> Self {
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        Self::asked_at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), Some(acceptor), decide).await
+    }
+
+    async fn asked_at(
+        address: SocketAddr,
+        acceptor: Option<TlsAcceptor>,
+        decide: impl Fn(&str) -> Answer + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let requests = Arc::new(Mutex::new(Vec::new()));
         let (decide, log): (Arc<Decide>, _) = (Arc::new(decide), Arc::clone(&requests));
+        let crowd = Arc::new(Crowd::default());
+        let counted = Arc::clone(&crowd);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                connections.spawn(converse(stream, Arc::clone(&decide), Arc::clone(&log)));
+                let now = counted.now.fetch_add(1, Ordering::SeqCst) + 1;
+                counted.at_most.fetch_max(now, Ordering::SeqCst);
+                counted.ever.fetch_add(1, Ordering::SeqCst);
+                let (decide, log, counted) = (Arc::clone(&decide), Arc::clone(&log), Arc::clone(&counted));
+                let acceptor = acceptor.clone();
+                connections.spawn(async move {
+                    match acceptor {
+                        None => converse(stream, decide, log, &counted).await,
+                        Some(acceptor) => {
+                            // Only one who trusts the certificate comes further than this.
+                            if let Ok(stream) = acceptor.accept(stream).await {
+                                converse(stream, decide, log, &counted).await;
+                            }
+                        }
+                    }
+                    counted.now.fetch_sub(1, Ordering::SeqCst);
+                });
             }
         });
-        Self { address, requests, _tasks: tasks }
+        Self { address, requests, crowd, _tasks: tasks }
     }
 
     /// Gives every request the same answer.
@@ -59,18 +112,43 @@ impl Lab {
         format!("http://{}{path}", self.address)
     }
 
+    /// How many connections were opened, whatever became of them.
+    pub fn connections(&self) -> usize {
+        self.crowd.ever.load(Ordering::SeqCst)
+    }
+
+    /// How many connections there are at the moment.
+    pub fn connections_now(&self) -> usize {
+        self.crowd.now.load(Ordering::SeqCst)
+    }
+
+    /// How many connections there were at the same time, at most.
+    pub fn connections_at_most(&self) -> usize {
+        self.crowd.at_most.load(Ordering::SeqCst)
+    }
+
+    /// How much was sent of answers that come in pieces.
+    pub fn bytes_of_pieces(&self) -> u64 {
+        self.crowd.bytes_of_pieces.load(Ordering::SeqCst)
+    }
+
     /// Head and body of every request so far.
     pub fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }
 }
 
-async fn converse(mut stream: TcpStream, decide: Arc<Decide>, log: Arc<Mutex<Vec<String>>>) {
+async fn converse(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    decide: Arc<Decide>,
+    log: Arc<Mutex<Vec<String>>>,
+    crowd: &Crowd,
+) {
     let Some(request) = read_request(&mut stream).await else { return };
-    let path = request.split(' ').nth(1).unwrap_or_default().to_owned();
+    let answer = decide(&request);
     log.lock().unwrap().push(request);
     // The other side may hang up at any time: that is what some tests are about.
-    match decide(&path) {
+    match answer {
         Answer::Bytes(bytes) => {
             let _ = stream.write_all(&bytes).await;
             let _ = stream.shutdown().await;
@@ -83,10 +161,27 @@ async fn converse(mut stream: TcpStream, decide: Arc<Decide>, log: Arc<Mutex<Vec
             let _ = stream.write_all(&head).await;
             while stream.write_all(&again).await.is_ok() {}
         }
+        Answer::Pieces(head, piece, count) => {
+            let _ = stream.write_all(&head).await;
+            for _ in 0..count {
+                if stream.write_all(&piece).await.is_err() {
+                    return;
+                }
+                crowd.bytes_of_pieces.fetch_add(piece.len() as u64, Ordering::SeqCst);
+            }
+            let _ = stream.shutdown().await;
+        }
+        Answer::ThenSlowly(head, again, pause) => {
+            let _ = stream.write_all(&head).await;
+            let mut ticks = tokio::time::interval(pause);
+            while stream.write_all(&again).await.is_ok() {
+                ticks.tick().await;
+            }
+        }
     }
 }
 
-async fn read_request(stream: &mut TcpStream) -> Option<String> {
+async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];
     loop {
@@ -120,21 +215,7 @@ pub async fn with_own_certificate(name: &str) -> Lab {
         .with_no_client_auth()
         .with_single_cert(vec![own.cert.der().clone()], key.into())
         .unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(config));
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let requests = Arc::new(Mutex::new(Vec::new()));
-    let log = Arc::clone(&requests);
-    let mut tasks = JoinSet::new();
-    tasks.spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            // Only one who trusts the certificate comes further than this.
-            if acceptor.accept(stream).await.is_ok() {
-                log.lock().unwrap().push("trusted".to_owned());
-            }
-        }
-    });
-    Lab { address, requests, _tasks: tasks }
+    Lab::tls(config, |_| Answer::Bytes(Vec::new())).await
 }
 
 /// An address at which nobody listens, for as long as the socket is held.

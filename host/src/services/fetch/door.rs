@@ -87,3 +87,71 @@ impl Clients {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::{Deadlines, PaceSettings};
+    use super::*;
+    use crate::services::http::SystemNames;
+
+    fn door(allow: &[&str], proxy: Option<&str>) -> Door {
+        let second = Duration::from_secs(1);
+        let settings = Settings {
+            allow: allow.iter().map(|net| net.parse().unwrap()).collect(),
+            ports: vec![80, 443],
+            proxy: proxy.map(|url| Proxy(url.parse().unwrap())),
+            deadlines: Deadlines {
+                connect: second,
+                first_byte: second,
+                idle: second,
+                total: second,
+                rate_min: 0,
+                rate_grace: second,
+            },
+            redirects_max: 0,
+            pace: PaceSettings { concurrency: 1, rate: 0 },
+            user_agent: "test".to_owned(),
+        };
+        Door::new(&settings, Arc::new(SystemNames)).unwrap()
+    }
+
+    /// What the door says to links, separated by spaces: nothing is connected to here.
+    fn check(door: &Door, expected: &str, urls: &str) {
+        for url in urls.split_whitespace() {
+            let said = match (door.client_for(&Url::parse(url).unwrap()), &door.clients) {
+                (Err(Forbidden::Address { .. }), _) => "no: address",
+                (Err(Forbidden::Port { .. }), _) => "no: port",
+                (Ok(client), Clients::Direct { closed: Some(closed), .. }) if std::ptr::eq(client, closed) => "allowed",
+                (Ok(_), _) => "yes",
+            };
+            assert_eq!(said, expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn public_servers_are_asked_at_open_ports_only() {
+        let door = door(&[], None);
+        check(&door, "yes", "http://a.example/ https://a.example/ http://8.8.8.8/ https://a.example:80/");
+        check(&door, "no: port", "http://a.example:22/ http://8.8.8.8:6379/ https://[2606:4700::1111]:25/");
+        check(&door, "no: address", "http://10.0.0.1/ http://10.0.0.1:22/ http://localhost/ http://a.localhost.:22/");
+    }
+
+    #[test]
+    fn what_is_allowed_is_asked_at_every_port_and_names_there_only_where_they_lead_to_it() {
+        let door = door(&["127.0.0.0/8", "8.8.8.8/32"], None);
+        check(&door, "yes", "http://127.0.0.1:6379/ http://8.8.8.8:6379/ http://a.example/ http://localhost/");
+        check(&door, "allowed", "http://a.example:6379/ http://localhost:6379/");
+        check(&door, "no: port", "http://8.8.4.4:6379/");
+        check(&door, "no: address", "http://10.0.0.1:6379/");
+    }
+
+    #[test]
+    fn through_a_proxy_numbers_and_ports_are_vetted_and_names_are_its_affair() {
+        let door = door(&["10.1.0.0/16"], Some("http://proxy.example:3128"));
+        check(&door, "yes", "http://a.example/ https://intranet/ http://10.1.2.3:6379/ http://8.8.8.8/");
+        check(&door, "no: port", "http://a.example:6379/ http://8.8.8.8:22/");
+        check(&door, "no: address", "http://10.2.0.1/ http://localhost/ http://[::1]/");
+    }
+}

@@ -207,3 +207,93 @@ fn forget_idle(hosts: &mut HashMap<String, Arc<Host>>) {
         hosts.remove(&name);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pace(concurrency: usize, rate: u32) -> Pace {
+        Pace::new(Settings { concurrency, rate })
+    }
+
+    async fn busy(pace: &Pace, host: &str) -> Busy {
+        pace.enter(host).await.expect_err("the server is busy")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_gets_so_many_requests_a_second_after_its_first_few() {
+        let pace = pace(100, 5);
+        let begun = Instant::now();
+        for _ in 0..5 {
+            pace.enter("a.example").await.unwrap();
+        }
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+        for _ in 0..10 {
+            pace.enter("a.example").await.unwrap();
+        }
+        let took = begun.elapsed().as_millis();
+        assert!((2_000..2_050).contains(&took), "{took} ms");
+        pace.enter("b.example").await.unwrap();
+        assert_eq!(begun.elapsed().as_millis(), took);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_would_wait_too_long_is_sent_away_and_told_when_to_come_back() {
+        let pace = pace(1, 0);
+        let _turn = pace.enter("a.example").await.unwrap();
+        let begun = Instant::now();
+        // There is no room in the line for one server that gets one request at a time.
+        assert_eq!(busy(&pace, "a.example").await, Busy { wait: Duration::from_secs(2), by_request: false });
+        assert_eq!(busy(&pace, "a.example.").await, Busy { wait: Duration::from_secs(3), by_request: false });
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_in_line_gets_the_next_turn_or_is_sent_away_after_a_while() {
+        let pace = pace(2, 0);
+        let first = pace.enter("a.example").await.unwrap();
+        let _second = pace.enter("a.example").await.unwrap();
+        let begun = Instant::now();
+        busy(&pace, "a.example").await;
+        assert_eq!(begun.elapsed().as_secs(), PATIENCE.as_secs());
+        let (waited, ()) = tokio::join!(pace.enter("a.example"), async {
+            // The line has room for one, and that one is not overtaken.
+            assert!(!busy(&pace, "a.example").await.by_request);
+            drop(first);
+        });
+        assert!(waited.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_is_left_alone_for_as_long_as_it_wants() {
+        let pace = pace(4, 5);
+        pace.leave_alone("a.example", Duration::from_secs(60));
+        pace.leave_alone("a.example", Duration::from_secs(10));
+        assert_eq!(busy(&pace, "a.example").await, Busy { wait: Duration::from_secs(60), by_request: true });
+        tokio::time::advance(Duration::from_secs(45)).await;
+        assert_eq!(busy(&pace, "a.example").await, Busy { wait: Duration::from_secs(15), by_request: true });
+        pace.enter("b.example").await.unwrap();
+        tokio::time::advance(Duration::from_secs(15)).await;
+        pace.enter("a.example").await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_so_many_servers_are_remembered_and_those_that_are_asked_always() {
+        let pace = pace(1, 5);
+        let _turn = pace.enter("asked.example").await.unwrap();
+        pace.leave_alone("alone.example", Duration::from_secs(600));
+        for number in 0..HOSTS_MAX * 2 {
+            pace.enter(&format!("{number}.example")).await.unwrap();
+            tokio::time::advance(Duration::from_millis(1)).await;
+        }
+        assert!(pace.hosts.lock().unwrap().len() <= HOSTS_MAX);
+        assert!(!busy(&pace, "asked.example").await.by_request);
+        assert!(busy(&pace, "alone.example").await.by_request);
+        // A flood of servers that all want to be left alone is forgotten, too.
+        for number in 0..HOSTS_MAX * 2 {
+            pace.leave_alone(&format!("{number}.flood.example"), Duration::from_secs(60 + number as u64));
+        }
+        assert!(pace.hosts.lock().unwrap().len() <= HOSTS_MAX);
+        assert!(!busy(&pace, "asked.example").await.by_request);
+    }
+}
