@@ -6,14 +6,14 @@ mod dataset;
 mod deletion;
 //TMP mod differences;
 mod filters;
-//TMP mod hostile;
+mod hostile;
 mod links;
 mod memory;
 mod postponed;
 mod privacy;
 mod recheck;
-//TMP mod services;
-//TMP mod settings;
+mod services;
+mod settings;
 mod writeback;
 
 use std::fs;
