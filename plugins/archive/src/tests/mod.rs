@@ -4,7 +4,7 @@ mod check;
 mod conditions;
 mod dataset;
 mod deletion;
-//TMP mod differences;
+mod differences;
 mod filters;
 mod hostile;
 mod links;
