@@ -109,6 +109,7 @@ pub enum Deleted {
 }
 
 /// What is done, once the settings are known to be possible.
+#[derive(Debug)]
 pub struct Policy {
     /// Whether copies are kept.
     pub mode: Mode,

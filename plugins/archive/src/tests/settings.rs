@@ -79,3 +79,46 @@ fn the_shortest_file_is_a_setting() {
     assert_eq!(rig.run(), done());
     rig.check_record(json!({ "status_id": 0, "reason": "it is only 1 byte long" }));
 }
+
+/// The rows of the table of settings in the README: the setting and its default, if it has one.
+fn documented() -> Vec<(String, Option<String>)> {
+    let (_, table) = include_str!("../../README.md").split_once("## Settings").unwrap();
+    let rows = table.lines().skip_while(|line| !line.starts_with("| `")).take_while(|line| line.starts_with("| `"));
+    let plain = |cell: &str| cell.trim().trim_matches('`').to_owned();
+    rows.map(|row| {
+        let cells: Vec<&str> = row.split('|').collect();
+        (plain(cells[1]), Some(plain(cells[2])).filter(|preset| !preset.is_empty()))
+    })
+    .collect()
+}
+
+#[test]
+fn the_readme_names_every_setting() {
+    let refusal = Bench::default().create::<Archive>(json!({ "no-such-setting-at-all": "1" })).err().unwrap();
+    let (_, known) = refusal.message().split_once("it knows: ").unwrap();
+    let mut known: Vec<&str> = known.trim_end_matches(')').split(", ").collect();
+    known.retain(|name| !name.starts_with("ckanext-archiver."));
+    let documented = documented();
+    let mut documented: Vec<&str> = documented.iter().map(|(name, _)| name.as_str()).collect();
+    known.sort_unstable();
+    documented.sort_unstable();
+    assert_eq!(documented, known);
+}
+
+#[test]
+fn the_readme_names_the_defaults() {
+    let dir = tempfile::tempdir().unwrap();
+    let shown = |settings: Value| {
+        let archive = Bench::default().create::<Archive>(settings).unwrap();
+        format!("{:?}", archive.policy)
+    };
+    let bare = json!({ "dir": dir.path() });
+    let presets: Vec<(String, String)> =
+        documented().into_iter().filter_map(|(name, preset)| Some((name, preset?))).collect();
+    assert_eq!(presets.len(), 6);
+    for (name, preset) in presets {
+        let mut settings = bare.clone();
+        settings[&name] = json!(preset);
+        assert_eq!(shown(settings), shown(bare.clone()), "{name} = {preset}");
+    }
+}

@@ -73,7 +73,7 @@ pub(super) const CASES: &[Case] = &[
     },
     Case {
         name: "a time-out",
-        theirs: "12 Download error: Connection timed out after 30s",
+        theirs: "12 Download error: Connection timed out after 30s; after up to 3 more requests",
         ours: || fails("fetch.timeout", "Connection timed out after 30s"),
         why: "",
     },
@@ -97,13 +97,13 @@ pub(super) const CASES: &[Case] = &[
     },
     Case {
         name: "a file of one byte",
-        theirs: "12 Download error: Content-length after streaming was 0",
+        theirs: "12 Download error: Content-length after streaming was 1",
         ours: || after(|page| drop(page.body("x"))),
         why: "it is there; `bytes_min = 2` makes it an error again",
     },
     Case {
         name: "an exception report of a map service, with status 200",
-        theirs: "12 Download error: Server content contained an API error message",
+        theirs: "12 Download error: Server content contained an API error message; and its first 250 characters",
         ours: || after(|page| drop(page.body("<ServiceExceptionReport/>"))),
         why: "",
     },
@@ -158,7 +158,19 @@ pub(super) const CASES: &[Case] = &[
         why: "this worker has CKAN's files only through CKAN; `uploads = check` or `skip` keeps no copy",
     },
     Case {
-        name: "the same, with `uploads = skip`",
+        name: "a file that was uploaded to CKAN and that it does not have",
+        theirs: "11 URL request failed (broken)",
+        ours: || {
+            let rig = Rig::new(json!([resource(URL)]));
+            rig.set_resource("url_type", json!("upload"));
+            rig.bench.web(URL).status(404);
+            rig.run().unwrap();
+            said(&rig)
+        },
+        why: "it is asked for like all others",
+    },
+    Case {
+        name: "an uploaded file, with `uploads = skip`",
         theirs: "21 Chose not to download, where uploads are in a cloud",
         ours: || uploaded(json!({ "uploads": "skip" })),
         why: "what is left out has no record",
