@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(filter: Filter, expected: Option<&str>) {
+    fn check(filter: &Filter, expected: Option<&str>) {
         let dataset = dataset();
         let refusal = filter.refuses_dataset(&dataset);
         let refusal = refusal.or_else(|| filter.refuses(dataset.resources().next().unwrap()));
@@ -117,32 +117,32 @@ mod tests {
 
     #[test]
     fn without_settings_nothing_is_left_out() {
-        check(Filter::default(), None);
+        check(&Filter::default(), None);
     }
 
     #[test]
     fn each_property_can_be_asked_for_and_left_out() {
         let filter = Filter::default;
         let org = |only: &[&str], not: &[&str]| Filter { organizations: names(only, not), ..filter() };
-        check(org(&["CITY", "x"], &[]), None);
-        check(org(&["o-1"], &[]), None);
-        check(org(&["x"], &[]), Some("left out by the settings: organization City"));
-        check(org(&["city"], &["city"]), Some("left out by the settings: organization City"));
-        check(Filter { groups: names(&[], &["nature"]), ..filter() }, Some("left out by the settings: groups nature"));
-        check(Filter { tags: names(&["oak"], &[]), ..filter() }, None);
-        check(Filter { tags: names(&["elm"], &[]), ..filter() }, Some("left out by the settings: tags Oak"));
-        check(Filter { formats: names(&["csv"], &[]), ..filter() }, None);
-        check(Filter { formats: names(&[], &["csv"]), ..filter() }, Some("left out by the settings: format .CSV"));
+        check(&org(&["CITY", "x"], &[]), None);
+        check(&org(&["o-1"], &[]), None);
+        check(&org(&["x"], &[]), Some("left out by the settings: organization City"));
+        check(&org(&["city"], &["city"]), Some("left out by the settings: organization City"));
+        check(&Filter { groups: names(&[], &["nature"]), ..filter() }, Some("left out by the settings: groups nature"));
+        check(&Filter { tags: names(&["oak"], &[]), ..filter() }, None);
+        check(&Filter { tags: names(&["elm"], &[]), ..filter() }, Some("left out by the settings: tags Oak"));
+        check(&Filter { formats: names(&["csv"], &[]), ..filter() }, None);
+        check(&Filter { formats: names(&[], &["csv"]), ..filter() }, Some("left out by the settings: format .CSV"));
     }
 
     #[test]
     fn a_host_stands_for_all_below_it_and_for_no_other() {
         let hosts = |only: &[&str]| Filter { hosts: names(only, &[]), ..Filter::default() };
         for host in ["data.example", "files.data.example", "Example", ".data.example"] {
-            check(hosts(&[host]), None);
+            check(&hosts(&[host]), None);
         }
         for host in ["ata.example", "other.files.data.example", "a.example"] {
-            check(hosts(&[host]), Some("left out by the settings: host files.data.example"));
+            check(&hosts(&[host]), Some("left out by the settings: host files.data.example"));
         }
     }
 

@@ -90,7 +90,7 @@ pub fn verdict(error: &Error) -> Verdict {
         return Verdict::Fail(None);
     }
     match error.code() {
-        "fetch.invalid-url" | "fetch.forbidden-address" => Verdict::Result(Status::UrlInvalid),
+        "fetch.invalid-url" | "fetch.forbidden-address" | "fetch.forbidden-port" => Verdict::Result(Status::UrlInvalid),
         "fetch.too-large" => Verdict::Result(Status::ChoseNotToDownload),
         "fetch.disk" | "archive.disk" => Verdict::Fail(Some(Status::SystemError)),
         "fetch.host-busy" | OUT_OF_TIME => Verdict::Postpone,
@@ -128,6 +128,7 @@ mod tests {
     fn a_broken_link_is_a_result_and_a_broken_host_is_not() {
         check("fetch.invalid-url", &Verdict::Result(Status::UrlInvalid));
         check("fetch.forbidden-address", &Verdict::Result(Status::UrlInvalid));
+        check("fetch.forbidden-port", &Verdict::Result(Status::UrlInvalid));
         for code in ["fetch.status", "fetch.connect", "fetch.timeout", "fetch.redirects", "fetch.tls", "fetch.read"] {
             check(code, &Verdict::Result(Status::DownloadError));
         }

@@ -91,7 +91,9 @@ impl Look<'_> {
         }
         let etag = record.etag.clone().map(|etag| ("If-None-Match", etag));
         let since = record.last_modified.clone().map(|date| ("If-Modified-Since", date));
-        etag.into_iter().chain(since).collect()
+        // What came in a header need not be able to go in one: it was cleaned on its way.
+        let can_be_sent = |value: &str| value.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+        etag.into_iter().chain(since).filter(|(_, value)| can_be_sent(value)).collect()
     }
 
     fn same_copy(&self, record: &Record) -> Finding {

@@ -26,15 +26,7 @@ pub fn tell(round: &Round<'_>, untold: Vec<(&Resource, Record)>, memory: &mut Me
     for (resource, record) in &untold {
         note(round, &resource.id, fields(record))?;
     }
-    let (written, not_stored) = match round.host.ckan().flush() {
-        Ok(written) => (written, None),
-        Err(error) if error.code() == "ckan.validation" => {
-            let reason = clean(&format!("result not stored: dataset invalid: {}", error.message()));
-            report::not_stored(round.dataset, &reason, round.host);
-            (Written::default(), Some(reason))
-        }
-        Err(error) => return Err(error),
-    };
+    let (written, not_stored) = flush(round)?;
     for (resource, mut record) in untold {
         record.written_back = not_stored.is_none();
         record.not_stored.clone_from(&not_stored);
@@ -55,7 +47,20 @@ pub fn forget_cache_urls(round: &Round<'_>) -> Result<()> {
             note(round, &resource.id, fields)?;
         }
     }
-    Ok(())
+    flush(round).map(drop)
+}
+
+/// Has the host write what was noted, and answers why CKAN does not take it, if it finds the dataset invalid.
+fn flush(round: &Round<'_>) -> Result<(Written, Option<String>)> {
+    match round.host.ckan().flush() {
+        Ok(written) => Ok((written, None)),
+        Err(error) if error.code() == "ckan.validation" => {
+            let reason = clean(&format!("result not stored: dataset invalid: {}", error.message()));
+            report::not_stored(round.dataset, &reason, round.host);
+            Ok((Written::default(), Some(reason)))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn note(round: &Round<'_>, resource_id: &str, fields: Map<String, Value>) -> Result<()> {

@@ -106,3 +106,12 @@ fn an_answer_that_nothing_changed_is_an_error_where_nobody_asked() {
     let reason = "Server reported status 304 without being asked for changes";
     rig.check_record(json!({ "status_id": 12, "reason": reason }));
 }
+
+#[test]
+fn a_mark_that_no_header_can_carry_is_not_sent() {
+    let rig = with_copy(Some("\"e\""), None);
+    rig.edit_record(|record| record["etag"] = json!("\"\u{fffd}\n\""));
+    assert_eq!(rig.recheck(), done());
+    assert_eq!(headers(&rig), []);
+    rig.check_record(json!({ "status_id": 1, "http_status": 200 }));
+}

@@ -90,7 +90,7 @@ mod links {
             fs::write(&secret, "secret").unwrap();
             let _ = fs::remove_file(rig.place().join(name));
             symlink(&secret, rig.place().join(name)).unwrap();
-            assert_eq!(rig.run().is_ok(), true);
+            assert!(rig.run().is_ok());
             rig.come_due();
             assert_eq!(rig.run(), done(), "{name}");
             assert_eq!(fs::read_to_string(&secret).unwrap(), "secret");

@@ -92,6 +92,17 @@ fn s22_the_public_copy_is_gone_before_anything_else_is_tried() {
     assert!(rig.below("public").is_empty());
 }
 
+#[test]
+fn s22_a_dataset_that_ckan_finds_invalid_is_withdrawn_all_the_same() {
+    let rig = Rig::set(json!({ "cache_url_root": "https://cache.example" }), json!([resource(URL)]));
+    rig.bench.web(URL).body(CSV);
+    assert_eq!(rig.run(), done());
+    rig.bench.ckan().fail("package_revise", Error::permanent("title: Missing value").with_code("ckan.validation"));
+    rig.set_private(true);
+    assert_eq!(rig.run(), skipped());
+    assert!(rig.below("public").is_empty() && rig.bench.keys().is_empty());
+}
+
 #[cfg(unix)]
 #[test]
 fn s22_a_private_copy_is_closed_to_other_users() {
