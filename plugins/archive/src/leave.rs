@@ -26,7 +26,7 @@ pub fn withdraw(round: &Round<'_>, memory: &mut Memory<'_>) -> Result<Outcome> {
     }
     let wait = if memory.is_full() { schedule::WAIT_MIN } else { std::time::Duration::ZERO };
     round.host.recheck_after(&round.dataset.id, wait)?;
-    memory.note_postponed(false)?;
+    memory.note_postponed(false, false)?;
     Ok(Outcome::skipped("chose not to download: the dataset is private"))
 }
 
@@ -86,7 +86,7 @@ pub fn bury_dataset(
     }
     let wait = if memory.is_full() { schedule::WAIT_MIN } else { std::time::Duration::ZERO };
     host.recheck_after(id, wait)?;
-    memory.note_postponed(false)?;
+    memory.note_postponed(false, false)?;
     if buried > 0 {
         report::buried(&dataset.map_or_else(|| id.to_owned(), Dataset::title), id, buried, host);
         return Ok(Outcome::done());

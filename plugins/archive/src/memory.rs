@@ -87,15 +87,16 @@ impl<'a> Memory<'a> {
         self.writes >= WRITES_MAX
     }
 
-    /// Notes whether something had to be postponed, and answers how often that has been so in a row.
-    pub fn note_postponed(&self, postponed: bool) -> Result<u32> {
+    /// Notes whether something had to be postponed, and answers how often that has been so in a row, with nothing else
+    /// done.
+    pub fn note_postponed(&self, is_postponed: bool, has_progress: bool) -> Result<u32> {
         let key = format!("dataset/{}", self.dataset_id);
         let so_far = self.host.state().get::<Value>(&key)?;
-        if !postponed {
+        if !is_postponed {
             return if so_far.is_some() { self.host.state().delete(&key).map(|()| 0) } else { Ok(0) };
         }
         let so_far: Postponed = so_far.and_then(|value| serde_json::from_value(value).ok()).unwrap_or_default();
-        let times = so_far.times.saturating_add(1);
+        let times = if has_progress { 1 } else { so_far.times.saturating_add(1) };
         self.host.state().put(&key, &Postponed { times })?;
         Ok(times)
     }

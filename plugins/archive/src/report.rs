@@ -31,6 +31,11 @@ impl Summary {
         }
     }
 
+    /// Whether anything was found out.
+    pub fn has_progress(&self) -> bool {
+        self.archived + self.broken + self.not_kept > 0
+    }
+
     /// Logs the line for the dataset.
     pub fn log(&self, dataset: &Dataset, host: Host<'_>) {
         let Self { archived, broken, not_kept, postponed, told } = self;

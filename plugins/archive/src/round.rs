@@ -1,5 +1,6 @@
 //! One round through the resources of a dataset.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ckan_worker_plugin::prelude::*;
@@ -43,8 +44,8 @@ pub enum Wanted {
 /// What is left for later, and how long it waits.
 #[derive(Default)]
 struct Later {
-    /// Whether a server asked for it.
-    busy: bool,
+    /// The servers that are busy: they are not asked again in this round.
+    busy: BTreeSet<String>,
     /// What it asked for; the least of several.
     wish: Option<Duration>,
     /// Whether this run had no more time.
@@ -63,9 +64,10 @@ impl<'a> Round<'a> {
             self.host.check_cancelled()?;
             let place = self.place(resource);
             let record = memory.record(&resource.id, place.as_ref())?;
-            if self.is_over(memory) {
-                summary.postponed += usize::from(self.is_due(resource, record.as_ref(), place.as_ref()));
-                later.out_of_time = true;
+            let is_over = self.is_over(memory);
+            if is_over || later.has(resource) {
+                later.out_of_time |= is_over;
+                summary.postponed += usize::from(self.is_to_be_asked(resource, record.as_ref(), place.as_ref()));
                 continue;
             }
             match visit(self, resource, place, record)? {
@@ -78,12 +80,12 @@ impl<'a> Round<'a> {
                 Visit::Refused => summary.not_kept += 1,
                 Visit::Postponed(error) => {
                     summary.postponed += 1;
-                    later.add(&error);
+                    later.add(resource, &error);
                 }
             }
         }
         summary.told = writeback::tell(self, untold, memory)?;
-        self.schedule(memory, &later, doubtful)?;
+        self.schedule(memory, &later, summary.has_progress(), doubtful)?;
         if summary != Summary::default() {
             summary.log(self.dataset, self.host);
         } else if withdrawn + buried == 0 {
@@ -129,6 +131,10 @@ impl<'a> Round<'a> {
             || !self.has_its_copy(resource, record, place)
     }
 
+    fn is_to_be_asked(&self, resource: &Resource, record: Option<&Record>, place: Option<&Place>) -> bool {
+        self.refuses(resource).is_none() && self.is_due(resource, record, place)
+    }
+
     fn has_its_copy(&self, resource: &Resource, record: &Record, place: Option<&Place>) -> bool {
         if record.is_broken != Some(false) || self.wanted(resource) == Wanted::Look {
             return true;
@@ -155,12 +161,13 @@ impl<'a> Round<'a> {
     }
 
     /// Says when to go on: with what was postponed, or else with what comes due first.
-    fn schedule(&self, memory: &Memory<'_>, later: &Later, doubtful: bool) -> Result<()> {
-        let times = memory.note_postponed(later.busy)?;
+    fn schedule(&self, memory: &Memory<'_>, later: &Later, has_progress: bool, doubtful: bool) -> Result<()> {
+        let is_busy = !later.busy.is_empty();
+        let times = memory.note_postponed(is_busy, has_progress)?;
         let due = memory.records().filter_map(|record| record.next_check_at).min();
         // What is overdue was postponed.
         let due = due.map(|due| until(self.started, due)).filter(|wait| !wait.is_zero());
-        let busy = later.busy.then(|| schedule::postponement(later.wish, times));
+        let busy = is_busy.then(|| schedule::postponement(later.wish, times));
         let soon = (later.out_of_time || doubtful).then_some(schedule::WAIT_MIN);
         let wait = [due, busy, soon].into_iter().flatten().min();
         self.host.recheck_after(&self.dataset.id, wait.unwrap_or_default())
@@ -176,15 +183,26 @@ impl<'a> Round<'a> {
 }
 
 impl Later {
-    fn add(&mut self, error: &Error) {
+    fn add(&mut self, resource: &Resource, error: &Error) {
         if error.code() == crate::status::OUT_OF_TIME {
             self.out_of_time = true;
             return;
         }
-        self.busy = true;
+        self.busy.insert(server_of(resource));
         let wish = error.delay();
         self.wish = self.wish.map_or(wish, |so_far| wish.map(|wish| wish.min(so_far)).or(Some(so_far)));
     }
+
+    /// Whether a resource is on a server that is busy.
+    fn has(&self, resource: &Resource) -> bool {
+        !self.busy.is_empty() && self.busy.contains(&server_of(resource))
+    }
+}
+
+/// The host in an address, as far as one can tell.
+fn server_of(resource: &Resource) -> String {
+    let url = url::Url::parse(resource.url()).ok();
+    url.as_ref().and_then(url::Url::host_str).unwrap_or_default().to_owned()
 }
 
 /// How long from one moment to another; zero if it is over.

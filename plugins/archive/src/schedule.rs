@@ -14,8 +14,9 @@ const DAY: u64 = 24 * HOUR;
 const WAIT_MAX: Duration = Duration::from_secs(DAY);
 /// The shortest wait before what was postponed is looked at.
 pub const WAIT_MIN: Duration = Duration::from_secs(30);
-/// The longest wait that this worker chooses itself when servers go on being busy.
-const WAIT_BUSY_MAX: Duration = Duration::from_secs(6 * HOUR);
+/// The longest wait that this worker chooses itself when servers go on being busy: the host counts how often it is
+/// called for a dataset, and 50 times a day are too often.
+const WAIT_BUSY_MAX: Duration = Duration::from_secs(HOUR);
 
 /// How long after a look that worked: the younger the content, the sooner. Each row has the age that it ends at.
 const BY_AGE: [(u64, u64); 3] = [(2 * DAY, 12 * HOUR), (14 * DAY, DAY), (90 * DAY, 7 * DAY)];
@@ -141,7 +142,7 @@ mod tests {
         let seconds = |wish: Option<u64>, times| postponement(wish.map(Duration::from_secs), times).as_secs();
         assert_eq!([seconds(None, 1), seconds(Some(1), 1), seconds(Some(90), 1)], [30, 30, 90]);
         assert_eq!([seconds(Some(1), 2), seconds(Some(1), 3), seconds(Some(1), 4)], [120, 480, 1920]);
-        assert_eq!([seconds(Some(1), 9), seconds(None, u32::MAX)], [6 * HOUR, 6 * HOUR]);
+        assert_eq!([seconds(Some(1), 9), seconds(None, u32::MAX)], [HOUR, HOUR]);
         assert_eq!(seconds(Some(1_000_000_000), 1), DAY);
     }
 }
