@@ -107,7 +107,7 @@ impl Bench {
         lock(&self.time).cancelled = true;
     }
 
-    /// Gives every call this much time. Only what a worker sleeps uses it up.
+    /// Gives every call this much time. What a worker sleeps uses it up, and what pages take ([`Page::takes`]).
     pub fn deadline(&self, deadline: Duration) {
         lock(&self.time).deadline = Some(deadline);
     }
@@ -241,6 +241,11 @@ impl Bench {
             self.cancel();
         }
         self.check_cancelled()?;
+        let (took, late) = self.pages.time_for(&request);
+        lock(&self.time).passed += took;
+        if let Some(late) = late {
+            return Err(late);
+        }
         Ok(serde_json::to_vec(&self.pages.respond(&request, files)?)?)
     }
 

@@ -25,6 +25,7 @@ struct Answer {
     redirect: Option<Moved>,
     failure: Option<Error>,
     takes_back: bool,
+    takes: Duration,
 }
 
 #[derive(Debug, Clone)]
@@ -88,6 +89,13 @@ impl Page<'_> {
         self.with(|answer| answer.takes_back = true)
     }
 
+    /// Takes this long to answer, of the time that [`Bench::deadline`](crate::Bench::deadline) gives. Nobody waits.
+    ///
+    /// A request that allows less time fails with `fetch.timeout`.
+    pub fn takes(self, duration: Duration) -> Self {
+        self.with(|answer| answer.takes = duration)
+    }
+
     fn with(self, change: impl FnOnce(&mut Answer)) -> Self {
         change(lock(&self.pages.0).entry(self.url.clone()).or_default());
         self
@@ -101,6 +109,19 @@ impl Pages {
 
     pub(crate) fn takes_back(&self, url: &str) -> bool {
         lock(&self.0).get(url).is_some_and(|answer| answer.takes_back)
+    }
+
+    /// How long an address takes to answer a request, or to fail because that is too long.
+    pub(crate) fn time_for(&self, request: &WireRequest) -> (Duration, Option<Error>) {
+        let takes = lock(&self.0).get(&request.url).map(|answer| answer.takes).unwrap_or_default();
+        let limit = request.timeout_ms.map_or(Duration::MAX, Duration::from_millis);
+        if takes <= limit {
+            return (takes, None);
+        }
+        let duration_ms = request.timeout_ms.unwrap_or_default();
+        let trace = Trace { url: request.url.clone(), duration_ms, ..Trace::default() };
+        let late = Error::retryable(format!("Connection timed out after {limit:?}")).with_code("fetch.timeout");
+        (limit, Some(traced(late, &trace)))
     }
 
     /// Fetches an address into a file in `dir`.

@@ -1,19 +1,9 @@
 //! A dataset as CKAN shows it.
 
-use std::time::Duration;
-
 use ckan_worker_plugin::prelude::*;
 
 use crate::record::Inputs;
-
-/// How long to wait before each further look for what CKAN has announced and does not show yet.
-const WAITS: [Duration; 5] = [
-    Duration::from_millis(100),
-    Duration::from_millis(200),
-    Duration::from_millis(400),
-    Duration::from_millis(800),
-    Duration::from_millis(800),
-];
+use crate::status::clean;
 
 /// What `package_show` answers, as far as it matters here.
 #[derive(Deserialize)]
@@ -29,9 +19,21 @@ pub struct Dataset {
     /// `active`, `draft` or `deleted`.
     #[serde(default = "active")]
     pub state: String,
-    metadata_modified: Option<String>,
+    owner_org: Option<String>,
+    organization: Option<Label>,
+    #[serde(default)]
+    groups: Vec<Label>,
+    #[serde(default)]
+    tags: Vec<Label>,
     #[serde(default)]
     resources: Vec<Resource>,
+}
+
+/// What something is called.
+#[derive(Deserialize)]
+struct Label {
+    name: Option<String>,
+    id: Option<String>,
 }
 
 /// One of its resources. CKAN leaves most of it to whoever wrote it.
@@ -41,32 +43,68 @@ pub struct Resource {
     pub id: String,
     name: Option<String>,
     url: Option<String>,
+    url_type: Option<String>,
     format: Option<String>,
     last_modified: Option<String>,
-    metadata_modified: Option<String>,
     state: Option<String>,
-    /// The hash that CKAN has.
-    pub hash: Option<String>,
-    /// The length that CKAN has: a number, a text, or nothing.
-    #[serde(default)]
-    pub size: Value,
-    /// The media type that CKAN has.
-    pub mimetype: Option<String>,
+    /// Where CKAN says that a copy is.
+    pub cache_url: Option<String>,
 }
 
 fn active() -> String {
     "active".to_owned()
 }
 
+impl Label {
+    fn all(&self) -> impl Iterator<Item = &str> {
+        self.name.iter().chain(&self.id).map(String::as_str)
+    }
+}
+
 impl Dataset {
+    /// Its name, or else its id, as it may be written down.
+    pub fn title(&self) -> String {
+        clean(if self.name.is_empty() { &self.id } else { &self.name })
+    }
+
     /// Whether it is published.
     pub fn is_active(&self) -> bool {
         self.state == "active"
     }
 
+    /// Whether it was deleted.
+    pub fn is_deleted(&self) -> bool {
+        self.state == "deleted"
+    }
+
     /// The resources that are not deleted.
     pub fn resources(&self) -> impl Iterator<Item = &Resource> {
         self.resources.iter().filter(|resource| resource.state.as_deref() != Some("deleted"))
+    }
+
+    /// The ids of all resources that CKAN shows, those of deleted ones too.
+    pub fn all_ids(&self) -> impl Iterator<Item = &str> {
+        self.resources.iter().map(|resource| resource.id.as_str())
+    }
+
+    /// Whether a resource is shown and not deleted.
+    pub fn has(&self, resource_id: &str) -> bool {
+        self.resources().any(|resource| resource.id == resource_id)
+    }
+
+    /// The names of its organization.
+    pub fn organization(&self) -> Vec<&str> {
+        self.organization.iter().flat_map(Label::all).chain(self.owner_org.as_deref()).collect()
+    }
+
+    /// The names of its groups.
+    pub fn groups(&self) -> impl Iterator<Item = &str> {
+        self.groups.iter().flat_map(Label::all)
+    }
+
+    /// Its tags.
+    pub fn tags(&self) -> impl Iterator<Item = &str> {
+        self.tags.iter().filter_map(|tag| tag.name.as_deref())
     }
 }
 
@@ -86,7 +124,12 @@ impl Resource {
         self.format.as_deref().unwrap_or_default().trim()
     }
 
-    /// What decides whether it is looked at again.
+    /// Whether its file was uploaded to CKAN.
+    pub fn is_upload(&self) -> bool {
+        self.url_type.as_deref() == Some("upload")
+    }
+
+    /// What decides whether it is looked at again before its time.
     pub fn inputs(&self) -> Inputs {
         Inputs {
             url: crate::address::without_secrets(self.url()),
@@ -102,67 +145,11 @@ pub fn checked_id(notification: Notification<'_>) -> Result<&str> {
     if is_id(id) {
         return Ok(id);
     }
-    Err(Error::permanent(format!("the dataset's id is neither a UUID nor a name: {:?}", crate::status::clean(id)))
-        .with_code("payload"))
+    let message = format!("the dataset's id is neither a UUID nor a name: {:?}", clean(id));
+    Err(Error::permanent(message).with_code("payload"))
 }
 
 /// Whether a text is a UUID or a slug, and so safe in a path.
 pub fn is_id(text: &str) -> bool {
     (2..=100).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
-}
-
-/// When what a notification is about was changed, as the notification says.
-pub struct Announced {
-    /// The resource; `None` if it is about the dataset itself.
-    resource: Option<String>,
-    changed: Option<String>,
-}
-
-impl Announced {
-    /// Reads it from a payload; one that does not say leaves nothing to wait for.
-    pub fn by(notification: Notification<'_>) -> Self {
-        #[derive(Deserialize)]
-        struct Payload {
-            metadata_modified: Option<String>,
-        }
-        let is_dataset = notification.routing_key() == "Package";
-        Self {
-            resource: if is_dataset { None } else { notification.entity_id().ok().map(str::to_owned) },
-            changed: notification.json::<Payload>().ok().and_then(|payload| payload.metadata_modified),
-        }
-    }
-
-    /// Whether CKAN shows an older state than was announced. It writes all times in one form, so texts compare.
-    fn is_newer_than(&self, dataset: &Dataset) -> bool {
-        let shown = match &self.resource {
-            None => dataset.metadata_modified.as_ref(),
-            Some(id) => dataset
-                .resources
-                .iter()
-                .find(|resource| resource.id == *id)
-                .and_then(|resource| resource.metadata_modified.as_ref()),
-        };
-        self.changed.as_ref().zip(shown).is_some_and(|(announced, shown)| announced > shown)
-    }
-}
-
-/// Reads a dataset; `None` if CKAN does not know it.
-///
-/// CKAN announces a change before it is committed: a dataset that is not there yet, or not yet changed, may be in a
-/// moment. One that stays as it was is answered as it is, for not every announced change comes to be.
-pub fn read(host: &Host<'_>, id: &str, announced: &Announced) -> Result<Option<Dataset>> {
-    let mut waits = WAITS.iter();
-    loop {
-        let dataset: Option<Dataset> = match host.ckan().get("package_show", json!({ "id": id })) {
-            Err(error) if error.is_not_found() => None,
-            answer => Some(answer?),
-        };
-        if dataset.as_ref().is_some_and(|dataset| !announced.is_newer_than(dataset)) {
-            return Ok(dataset);
-        }
-        match waits.next() {
-            Some(wait) => host.sleep(*wait)?,
-            None => return Ok(dataset),
-        }
-    }
 }

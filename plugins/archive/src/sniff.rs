@@ -1,56 +1,38 @@
 //! What a file is, by its content: a server's `Content-Type` and a publisher's format are often wrong.
 
 use std::fs::File;
-use std::io::{BufReader, Read as _, Seek as _};
+use std::io::BufReader;
+use std::path::Path;
 
 use ckan_worker_plugin::prelude::*;
 use file_format::FileFormat;
 
-const HEAD_BYTES: u64 = 8192;
+use crate::page::Head;
+
 const LINES_MAX: usize = 10;
 /// A text that is shorter than this was not cut off.
 const SHORT: usize = 4096;
 
-/// What a file turned out to be.
+/// What a file is.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Sniffed {
-    /// A file of this media type, and what is odd about it; mostly nothing.
-    Type {
-        /// As in `text/csv`.
-        mimetype: String,
-        /// A sentence; may be empty.
-        remark: String,
-    },
-    /// An error that came with the status of a success.
-    Failure(String),
+pub struct Sniffed {
+    /// As in `text/csv`.
+    pub mimetype: String,
+    /// What is odd about it, as a sentence; mostly nothing.
+    pub remark: String,
 }
 
-/// Looks at a fetched file; `declared` is the format that its publisher named, as in `CSV`.
+/// Looks at a file that begins with `head`; `declared` is the format that its publisher named, as in `CSV`.
 ///
 /// # Errors
 /// It cannot be read.
-pub fn sniff(fetched: &Fetched, declared: &str) -> Result<Sniffed> {
-    if fetched.bytes == 0 {
-        return Ok(Sniffed::Failure("Content-length after streaming was 0".to_owned()));
-    }
+pub fn sniff(path: &Path, head: &Head, declared: &str) -> Result<Sniffed> {
     let disk = |error: std::io::Error| Error::retryable(error.to_string()).with_code("fetch.disk");
-    let mut file = File::open(&fetched.path).map_err(disk)?;
-    let mut head = Vec::new();
-    file.by_ref().take(HEAD_BYTES).read_to_end(&mut head).map_err(disk)?;
-    if is_service_exception(&head) {
-        return Ok(Sniffed::Failure("Server content contained an API error message".to_owned()));
-    }
-    file.rewind().map_err(disk)?;
+    let file = File::open(path).map_err(disk)?;
     let format = FileFormat::from_reader(BufReader::new(&file)).map_err(disk)?;
-    let mimetype = media_type(&head, &format, declared).to_owned();
+    let mimetype = media_type(&head.bytes, &format, declared).to_owned();
     let remark = remark(declared, &mimetype);
-    Ok(Sniffed::Type { mimetype, remark })
-}
-
-/// What map servers answer, with status 200, when something is wrong.
-fn is_service_exception(head: &[u8]) -> bool {
-    let start = String::from_utf8_lossy(&head[..head.len().min(250)]);
-    start.contains("<ServiceExceptionReport") || start.contains("<ows:ExceptionReport")
+    Ok(Sniffed { mimetype, remark })
 }
 
 /// The media type of a file that begins with `head`.
@@ -172,11 +154,8 @@ mod tests {
     fn sniffed(content: &[u8], declared: &str) -> Sniffed {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(content).unwrap();
-        let fetched = json!({
-            "path": file.path(), "bytes": content.len(), "sha256": "", "status": 200, "content_type": null,
-            "url": "", "redirects": 0, "permanent_redirect": false, "etag": null, "last_modified": null,
-        });
-        sniff(&ckan_worker_plugin::serde_json::from_value(fetched).unwrap(), declared).unwrap()
+        let head = Head::read(file.path(), Some(content.len() as u64)).unwrap();
+        sniff(file.path(), &head, declared).unwrap()
     }
 
     const XLSX: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
@@ -194,7 +173,7 @@ mod tests {
 
     #[track_caller]
     fn check(content: impl AsRef<[u8]>, declared: &str, mimetype: &str, remark: &str) {
-        let expected = Sniffed::Type { mimetype: mimetype.to_owned(), remark: remark.to_owned() };
+        let expected = Sniffed { mimetype: mimetype.to_owned(), remark: remark.to_owned() };
         assert_eq!(sniffed(content.as_ref(), declared), expected);
     }
 
@@ -236,12 +215,5 @@ mod tests {
         check("{\"a\": 1}", "CSV", "application/json", "declared as CSV, but it looks like application/json");
         check("a,b\n1,2\n", "XLSX", "text/csv", "declared as XLSX, but it looks like text/csv");
         check("<html></html>", "HTML", "text/html", "");
-    }
-
-    #[test]
-    fn an_error_with_the_status_of_a_success_is_a_failure() {
-        assert_eq!(sniffed(b"", "CSV"), Sniffed::Failure("Content-length after streaming was 0".to_owned()));
-        let report = b"<?xml version='1.0'?><ServiceExceptionReport><x/></ServiceExceptionReport>";
-        assert!(matches!(sniffed(report, "WMS"), Sniffed::Failure(_)));
     }
 }

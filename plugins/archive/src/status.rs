@@ -4,6 +4,9 @@ use ckan_worker_plugin::{Class, Error};
 
 const REASON_CHARS_MAX: usize = 500;
 
+/// The code of a request that this run had no more time for.
+pub const OUT_OF_TIME: &str = "archive.out-of-time";
+
 /// What became of a resource. Numbers and texts are those that portals already show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
@@ -58,6 +61,16 @@ impl Status {
             _ => None,
         }
     }
+
+    /// Whether it says something about the link, which holds until CKAN says something else of the resource. What was
+    /// left out is looked at as soon as it is not any more; the host's troubles say nothing.
+    pub fn is_about_the_link(self, over_limit: Option<u64>) -> bool {
+        match self {
+            Self::DownloadFailure | Self::SystemError => false,
+            Self::ChoseNotToDownload => over_limit.is_some(),
+            _ => true,
+        }
+    }
 }
 
 /// What a fetch that failed means.
@@ -65,7 +78,7 @@ impl Status {
 pub enum Verdict {
     /// A result: it is recorded, and the run goes on.
     Result(Status),
-    /// It says nothing about the link. The record stays as it is; the run is repeated later.
+    /// It says nothing about the link. The record stays as it is, and the resource is looked at later.
     Postpone,
     /// The run ends here, as with any failure of the host; it is recorded unless the host took the work back.
     Fail(Option<Status>),
@@ -77,9 +90,10 @@ pub fn verdict(error: &Error) -> Verdict {
         return Verdict::Fail(None);
     }
     match error.code() {
-        "fetch.invalid-url" | "fetch.forbidden-address" => Verdict::Result(Status::UrlInvalid),
+        "fetch.invalid-url" | "fetch.forbidden-address" | "fetch.forbidden-port" => Verdict::Result(Status::UrlInvalid),
         "fetch.too-large" => Verdict::Result(Status::ChoseNotToDownload),
         "fetch.disk" | "archive.disk" => Verdict::Fail(Some(Status::SystemError)),
+        "fetch.host-busy" | OUT_OF_TIME => Verdict::Postpone,
         // A server that says when to come back (429, 503) is busy, not broken.
         code if code.starts_with("fetch.") && error.delay().is_some() => Verdict::Postpone,
         code if code.starts_with("fetch.") => Verdict::Result(Status::DownloadError),
@@ -114,6 +128,7 @@ mod tests {
     fn a_broken_link_is_a_result_and_a_broken_host_is_not() {
         check("fetch.invalid-url", &Verdict::Result(Status::UrlInvalid));
         check("fetch.forbidden-address", &Verdict::Result(Status::UrlInvalid));
+        check("fetch.forbidden-port", &Verdict::Result(Status::UrlInvalid));
         for code in ["fetch.status", "fetch.connect", "fetch.timeout", "fetch.redirects", "fetch.tls", "fetch.read"] {
             check(code, &Verdict::Result(Status::DownloadError));
         }
@@ -128,6 +143,8 @@ mod tests {
     fn a_server_that_says_when_to_come_back_is_not_broken() {
         let busy = Error::retryable("429").with_code("fetch.status").retry_after(Duration::from_secs(9));
         assert_eq!(verdict(&busy), Verdict::Postpone);
+        check("fetch.host-busy", &Verdict::Postpone);
+        check(OUT_OF_TIME, &Verdict::Postpone);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Where copies and records are kept: `<dir>/<id[:2]>/<id>/`.
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Write as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use ckan_worker_plugin::{Error, Result, serde_json};
@@ -12,26 +12,44 @@ const RECORD: &str = "archive.json";
 /// What is being written; no copy has a name that begins with a dot.
 const INCOMING: &str = ".incoming";
 
-/// The directory that everything is kept in.
+/// A directory that copies are kept in.
 pub struct Store {
     dir: PathBuf,
+    audience: Audience,
+}
+
+/// Who may read the copies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audience {
+    /// Everybody: a web server serves them.
+    Everybody,
+    /// This user and its group.
+    Group,
 }
 
 /// The directory of one resource.
 pub struct Place {
     parent: PathBuf,
     dir: PathBuf,
+    audience: Audience,
 }
 
 impl Store {
-    /// Makes the directory if it is not there, and tries to write in it.
-    pub fn open(dir: &Path) -> Result<Self> {
+    /// Makes the directory if it is not there, and tries to write in it; `setting` is what named it.
+    pub fn open(setting: &str, dir: &Path, audience: Audience) -> Result<Self> {
         let probe = dir.join(INCOMING);
-        fs::create_dir_all(dir)
+        make_root(dir, audience)
             .and_then(|()| File::create(&probe))
             .and_then(|_| fs::remove_file(&probe))
-            .map_err(|error| Error::permanent(format!("dir: cannot write to {}: {error}", dir.display())))?;
-        Ok(Self { dir: dir.to_owned() })
+            .map_err(|error| Error::permanent(format!("{setting}: cannot write to {}: {error}", dir.display())))?;
+        Ok(Self { dir: dir.to_owned(), audience })
+    }
+
+    /// Whether one of two directories lies in the other.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let real = |dir: &Path| fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned());
+        let (one, two) = (real(&self.dir), real(&other.dir));
+        one.starts_with(&two) || two.starts_with(&one)
     }
 
     /// The place of a resource; `None` if its id cannot be a path.
@@ -40,15 +58,16 @@ impl Store {
             return None;
         }
         let parent = self.dir.join(&resource_id[..2]);
-        Some(Place { dir: parent.join(resource_id), parent })
+        Some(Place { dir: parent.join(resource_id), parent, audience: self.audience })
     }
 }
 
 impl Place {
     /// What is remembered; `None` if there is nothing, or nothing that can be read.
     pub fn record(&self) -> Result<Option<Record>> {
-        match fs::read(self.dir.join(RECORD)) {
-            Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+        let mut bytes = Vec::new();
+        match self.open(RECORD).and_then(|mut file| file.read_to_end(&mut bytes)) {
+            Ok(_) => Ok(serde_json::from_slice(&bytes).ok().map(Record::completed)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(self.trouble(&error)),
         }
@@ -66,14 +85,19 @@ impl Place {
         self.make().and_then(|()| self.move_here(fetched, name)).map_err(|error| self.trouble(&error))
     }
 
+    /// Where a copy with this name is.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
     /// Whether there is a copy with this name.
     pub fn has(&self, name: &str) -> bool {
-        self.dir.join(name).is_file()
+        self.is_reached_without_links() && fs::symlink_metadata(self.dir.join(name)).is_ok_and(|found| found.is_file())
     }
 
     /// Removes a copy, if it is there.
     pub fn remove(&self, name: &str) -> Result<()> {
-        match fs::remove_file(self.dir.join(name)) {
+        match self.check_no_links().and_then(|()| fs::remove_file(self.dir.join(name))) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(self.trouble(&error)),
             _ => Ok(()),
         }
@@ -93,6 +117,10 @@ impl Place {
         self.check_no_links()
     }
 
+    fn is_reached_without_links(&self) -> bool {
+        self.check_no_links().is_ok()
+    }
+
     /// Somebody who can place a link in the tree must not lead us out of it.
     fn check_no_links(&self) -> io::Result<()> {
         for dir in [&self.parent, &self.dir] {
@@ -103,11 +131,16 @@ impl Place {
         Ok(())
     }
 
+    fn open(&self, name: &str) -> io::Result<File> {
+        self.check_no_links()?;
+        open_no_link(&self.dir.join(name))
+    }
+
     fn move_here(&self, fetched: &Path, name: &str) -> io::Result<PathBuf> {
         let target = self.dir.join(name);
         let file = File::open(fetched)?;
-        readable_by_all(&file)?;
-        file.sync_all()?;
+        make_readable(&file, self.audience)?;
+        file.sync_data()?;
         match fs::rename(fetched, &target) {
             // Another file system.
             Err(error) if error.kind() == ErrorKind::CrossesDevices => self.replace(name, &mut &file)?,
@@ -117,7 +150,7 @@ impl Place {
         Ok(target)
     }
 
-    /// Writes beside, makes it durable, and renames.
+    /// Writes beside, makes it durable, and renames. A rename replaces a link; it does not follow it.
     fn replace(&self, name: &str, content: &mut dyn io::Read) -> io::Result<()> {
         let incoming = self.dir.join(INCOMING);
         let written = (|| {
@@ -129,8 +162,8 @@ impl Place {
             let mut file = File::create_new(&incoming)?;
             io::copy(content, &mut file)?;
             file.flush()?;
-            readable_by_all(&file)?;
-            file.sync_all()?;
+            make_readable(&file, self.audience)?;
+            file.sync_data()?;
             fs::rename(&incoming, self.dir.join(name))
         })();
         if written.is_err() {
@@ -146,15 +179,46 @@ impl Place {
     }
 }
 
-/// A web server reads the copies, as another user.
+/// Makes the directory of a store; a private one is closed to others.
 #[cfg(unix)]
-fn readable_by_all(file: &File) -> io::Result<()> {
+fn make_root(dir: &Path, audience: Audience) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
-    file.set_permissions(fs::Permissions::from_mode(0o644))
+    let is_new = !dir.exists();
+    fs::create_dir_all(dir)?;
+    if is_new && audience == Audience::Group {
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o750))?;
+    }
+    Ok(())
 }
 
 #[cfg(not(unix))]
-fn readable_by_all(_: &File) -> io::Result<()> {
+fn make_root(dir: &Path, _: Audience) -> io::Result<()> {
+    fs::create_dir_all(dir)
+}
+
+/// Opens a file that is not a link.
+#[cfg(unix)]
+fn open_no_link(path: &Path) -> io::Result<File> {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(File::from(rustix::fs::open(path, flags, Mode::empty())?))
+}
+
+#[cfg(not(unix))]
+fn open_no_link(path: &Path) -> io::Result<File> {
+    File::open(path)
+}
+
+/// A web server reads the copies, as another user.
+#[cfg(unix)]
+fn make_readable(file: &File, audience: Audience) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = if audience == Audience::Everybody { 0o644 } else { 0o640 };
+    file.set_permissions(fs::Permissions::from_mode(mode))
+}
+
+#[cfg(not(unix))]
+fn make_readable(_: &File, _: Audience) -> io::Result<()> {
     Ok(())
 }
 
@@ -164,14 +228,14 @@ mod tests {
 
     fn place() -> (tempfile::TempDir, Place) {
         let dir = tempfile::tempdir().unwrap();
-        let place = Store::open(&dir.path().join("kept")).unwrap().place("ab-1").unwrap();
+        let place = Store::open("dir", &dir.path().join("kept"), Audience::Everybody).unwrap().place("ab-1").unwrap();
         (dir, place)
     }
 
     #[test]
     fn an_id_that_leaves_the_directory_has_no_place() {
         let (dir, _) = place();
-        let store = Store::open(dir.path()).unwrap();
+        let store = Store::open("dir", dir.path(), Audience::Everybody).unwrap();
         for id in ["../../x", "", "a", "..", "a/b", "a\\b", "a\0b", "äöü", ".ab", &"x".repeat(101)] {
             assert!(store.place(id).is_none(), "{id:?}");
         }
@@ -221,7 +285,7 @@ mod tests {
     fn a_directory_that_cannot_be_made_is_refused_by_name() {
         let (dir, _) = place();
         fs::write(dir.path().join("file"), "").unwrap();
-        let error = Store::open(&dir.path().join("file/x")).err().unwrap();
+        let error = Store::open("dir", &dir.path().join("file/x"), Audience::Everybody).err().unwrap();
         assert!(error.message().contains("dir: cannot write to") && error.message().contains("file/x"), "{error}");
     }
 }

@@ -1,50 +1,85 @@
-//! Tells CKAN what was found: one `package_revise` for a dataset, and none if CKAN knows it all.
+//! Tells CKAN what was found: all of a dataset at once, and nothing where CKAN knows it.
 
 use ckan_worker_plugin::prelude::*;
 use ckan_worker_plugin::serde_json::Map;
+use ckan_worker_plugin::{Delta, Written};
+use jiff::Timestamp;
 
-use crate::dataset::{Dataset, Resource};
+use crate::dataset::Resource;
+use crate::memory::Memory;
 use crate::record::Record;
-use crate::store::Store;
+use crate::report;
+use crate::round::Round;
+use crate::status::clean;
 
-impl Resource {
-    /// Whether CKAN has the hash, the size and the media type of a record.
-    pub fn agrees_with(&self, record: &Record) -> bool {
-        let size = self.size.as_u64().or_else(|| self.size.as_str().and_then(|text| text.trim().parse().ok()));
-        self.hash == record.hash && self.mimetype == record.mimetype && size == record.size
-    }
-}
-
-/// Writes back what CKAN does not know yet, and answers for how many resources.
+/// Writes back what CKAN does not know yet, and answers of how many resources it did not.
 ///
 /// A record says whether it was written back, so that a run which fails here is made good by the next, without
 /// fetching again, and that what somebody sets by hand afterwards is left alone.
-pub fn tell(dataset: &Dataset, records: Vec<(&Resource, Record)>, store: &Store, host: &Host<'_>) -> Result<usize> {
-    let untold: Vec<(&Resource, Record)> = records.into_iter().filter(|(_, record)| !record.written_back).collect();
-    let different: Vec<&Record> =
-        untold.iter().filter(|(resource, record)| !resource.agrees_with(record)).map(|(_, record)| record).collect();
-    let told = different.len();
-    if told > 0 {
-        host.ckan().action::<Value>("package_revise", revision(&dataset.id, &different))?;
+///
+/// A dataset that CKAN itself finds invalid cannot be written to. That is for its owner to correct; the record says so,
+/// and the next run tries again.
+pub fn tell(round: &Round<'_>, untold: Vec<(&Resource, Record)>, memory: &mut Memory<'_>) -> Result<usize> {
+    if untold.is_empty() {
+        return Ok(0);
     }
+    for (resource, record) in &untold {
+        note(round, &resource.id, fields(record))?;
+    }
+    let (written, not_stored) = flush(round)?;
     for (resource, mut record) in untold {
-        record.written_back = true;
-        if let Some(place) = store.place(&resource.id) {
+        record.written_back = not_stored.is_none();
+        record.not_stored.clone_from(&not_stored);
+        memory.keep(&record)?;
+        if let Some(place) = round.place(resource) {
             place.remember(&record)?;
         }
     }
-    Ok(told)
+    Ok(written.changed)
 }
 
-/// The parameters of `package_revise`. Numbers are numbers: the text "7" for 7 would be a change.
-fn revision(dataset_id: &str, records: &[&Record]) -> Value {
-    let mut parameters = Map::new();
-    parameters.insert("match".to_owned(), json!({ "id": dataset_id }));
-    // The answer would be the whole dataset.
-    parameters.insert("include".to_owned(), json!(["-*"]));
-    for record in records {
-        let values = json!({ "hash": record.hash, "size": record.size, "mimetype": record.mimetype });
-        parameters.insert(format!("update__resources__{}", record.resource_id), values);
+/// Has CKAN forget where the copies of a dataset were served, now that they are not.
+pub fn forget_cache_urls(round: &Round<'_>) -> Result<()> {
+    let Some(root) = &round.policy.cache_url_root else { return Ok(()) };
+    for resource in round.dataset.resources() {
+        if resource.cache_url.as_ref().is_some_and(|url| url.starts_with(root.as_str())) {
+            let fields = Map::from_iter([("cache_url".to_owned(), json!(""))]);
+            note(round, &resource.id, fields)?;
+        }
     }
-    Value::Object(parameters)
+    flush(round).map(drop)
+}
+
+/// Has the host write what was noted, and answers why CKAN does not take it, if it finds the dataset invalid.
+fn flush(round: &Round<'_>) -> Result<(Written, Option<String>)> {
+    match round.host.ckan().flush() {
+        Ok(written) => Ok((written, None)),
+        Err(error) if error.code() == "ckan.validation" => {
+            let reason = clean(&format!("result not stored: dataset invalid: {}", error.message()));
+            report::not_stored(round.dataset, &reason, round.host);
+            Ok((Written::default(), Some(reason)))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn note(round: &Round<'_>, resource_id: &str, fields: Map<String, Value>) -> Result<()> {
+    let (package, resource) = (Some(round.dataset.id.clone()), Some(resource_id.to_owned()));
+    round.host.ckan().merge(&Delta { package, resource, fields, ..Delta::default() })
+}
+
+/// What CKAN is to know of a copy. Numbers are numbers: the text "7" for 7 would be a change.
+fn fields(record: &Record) -> Map<String, Value> {
+    let known = [("hash", json!(record.hash)), ("size", json!(record.size)), ("mimetype", json!(record.mimetype))];
+    let mut fields: Map<String, Value> = known.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    if let Some(url) = &record.cache_url {
+        fields.insert("cache_url".to_owned(), json!(url));
+        fields.insert("cache_last_updated".to_owned(), json!(record.cache_last_updated.map(in_ckans_form)));
+    }
+    fields
+}
+
+/// As CKAN writes times: in UTC, without saying so. Whole seconds come back as they were sent.
+fn in_ckans_form(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%S").to_string()
 }

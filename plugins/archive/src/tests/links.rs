@@ -1,8 +1,5 @@
 //! What becomes of one resource.
 
-use std::fs;
-use std::time::Duration;
-
 use super::*;
 use ckan_worker_plugin::Class;
 
@@ -43,6 +40,7 @@ fn a_good_file_is_kept_with_its_record() {
     }));
     let record = rig.record();
     assert_eq!(record["updated"], record["last_success"]);
+    assert_eq!(record, rig.record_file(), "it lies beside the copy, too");
     assert!(record["last_success"].as_str().is_some_and(|time| time.ends_with('Z')), "{record:#}");
 }
 
@@ -113,9 +111,25 @@ fn a_redirect_is_remembered_and_whether_it_is_for_good() {
         bench.web("https://me:pw@new.example/t.csv?token=abc").body(CSV);
     });
     let target = "https://new.example/t.csv?token=***";
-    rig.check_record(json!({ "url_redirected_to": target, "redirect_is_permanent": true, "status_id": 0 }));
+    rig.check_record(json!({
+        "url_redirected_to": target, "redirect_is_permanent": true, "status_id": 0, "http_status": 200,
+        "redirects": [{ "status": 301, "url": target }],
+    }));
     assert_eq!(rig.files(), ["archive.json", "trees.csv"]);
     assert_eq!(rig.bench.log()[0].fields["redirected_to"], target);
+}
+
+#[test]
+fn a_redirect_to_what_is_broken_is_remembered_too() {
+    let target = "http://new.example/t.csv";
+    let (rig, _) = after(URL, |bench| {
+        bench.web(URL).redirect(target, false);
+        bench.web(target).status(404);
+    });
+    rig.check_record(json!({
+        "status_id": 12, "url_redirected_to": target, "redirect_is_permanent": false, "http_status": 404,
+        "redirects": [{ "status": 302, "url": target }], "duration_ms": 0, "request_type": "GET",
+    }));
 }
 
 #[test]
@@ -136,25 +150,6 @@ fn a_page_in_the_place_of_a_csv_is_noticed() {
 }
 
 #[test]
-fn a_busy_server_is_not_broken_and_the_others_are_finished() {
-    let other = "http://other.example/o.csv";
-    let mut second = resource(other);
-    second["id"] = json!("b1b2c3d4-6a5b-4ad0-9c3e-000000000002");
-    let rig = Rig::new(json!([resource(URL), second]));
-    rig.bench.web(URL).status(503).retry_after(Duration::from_secs(90));
-    rig.bench.web(other).body(CSV);
-
-    let error = rig.run().unwrap_err();
-    assert_eq!((error.class(), error.delay()), (Class::Retryable, Some(Duration::from_secs(90))));
-    assert_eq!(rig.files(), [""; 0], "its record stays as it was");
-    assert_eq!(rig.bench.writes().len(), 1);
-
-    rig.bench.web(URL).status(200).body(CSV);
-    assert_eq!(rig.run(), done());
-    assert_eq!(rig.bench.fetched(), [URL, other, URL]);
-}
-
-#[test]
 fn a_run_that_is_taken_back_records_nothing() {
     let (rig, outcome) = after(URL, |bench| drop(bench.web(URL).is_cancelled()));
     assert_eq!(outcome.unwrap_err().class(), Class::Cancelled);
@@ -172,7 +167,8 @@ fn a_failing_disk_fails_the_run_and_the_resource_is_looked_at_again() {
 
     let error = rig.run().unwrap_err();
     assert_eq!((error.class(), error.code()), (Class::Retryable, "archive.disk"));
-    rig.check_record(json!({ "status_id": 23, "status": "System error during archival", "is_broken": null }));
+    let found = json!({ "status_id": 23, "status": "System error during archival", "is_broken": null });
+    check_fields(&rig.record_file(), &found);
     assert_eq!(rig.bench.writes().len(), 1);
 
     fs::remove_dir(rig.place().join("other.csv")).unwrap();
@@ -184,7 +180,8 @@ fn a_failing_disk_fails_the_run_and_the_resource_is_looked_at_again() {
 fn a_failing_host_fails_the_run() {
     let (rig, outcome) = after(URL, fails("host"));
     assert_eq!(outcome.unwrap_err().code(), "host");
-    rig.check_record(json!({ "status_id": 22, "status": "Download failure", "is_broken": null, "inputs": null }));
+    let found = json!({ "status_id": 22, "status": "Download failure", "is_broken": null, "inputs": null });
+    check_fields(&rig.record_file(), &found);
 }
 
 #[test]
@@ -195,7 +192,7 @@ fn no_address_leads_out_of_the_resources_directory() {
         assert_eq!(outcome, done());
         assert_eq!(rig.files().len(), 2, "{end}: {:?}", rig.files());
         rig.check_record(json!({ "status_id": 0 }));
-        assert_eq!(fs::read_dir(rig.dir.path()).unwrap().count(), 1);
+        assert_eq!(fs::read_dir(rig.dir.path().join("public")).unwrap().count(), 1);
     }
 }
 
