@@ -1,6 +1,6 @@
 //! Files that are no texts, by the marks in them.
 
-use std::io::{self, BufReader, Cursor};
+use std::io::{self, BufReader, Cursor, Seek as _};
 
 use file_format::FileFormat as Found;
 
@@ -85,7 +85,10 @@ pub fn marked_text(sample: &Sample) -> Option<Kind> {
 
 fn found(sample: &Sample) -> io::Result<Found> {
     match sample.file() {
-        Some(file) => Found::from_reader(BufReader::new(file)),
+        Some(mut file) => {
+            file.rewind()?;
+            Found::from_reader(BufReader::new(file))
+        }
         None => Found::from_reader(Cursor::new(sample.head())),
     }
 }

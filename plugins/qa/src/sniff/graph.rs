@@ -16,41 +16,41 @@ const TYPE: &str = "http://www.w3.org/1999/02/22-rdf-syntax-ns#type";
 
 /// The language itself: what it says links nothing.
 const LANGUAGE: &[&str] = &[
-    "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
-    "http://www.w3.org/2000/01/rdf-schema#",
-    "http://www.w3.org/2001/XMLSchema#",
-    "http://www.w3.org/2002/07/owl#",
+    "www.w3.org/1999/02/22-rdf-syntax-ns#",
+    "www.w3.org/2000/01/rdf-schema#",
+    "www.w3.org/2001/XMLSchema#",
+    "www.w3.org/2002/07/owl#",
 ];
 
 /// Vocabularies that many use.
 const VOCABULARIES: &[&str] = &[
-    "http://creativecommons.org/ns#",
-    "http://data.europa.eu/",
-    "http://dbpedia.org/ontology/",
-    "http://purl.org/dc/",
-    "http://purl.org/goodrelations/",
-    "http://purl.org/linked-data/",
-    "http://purl.org/ontology/",
-    "http://purl.org/vocab/",
-    "http://purl.org/voc/",
-    "http://rdfs.org/",
-    "http://schema.org/",
-    "http://spdx.org/rdf/terms#",
-    "http://usefulinc.com/ns/doap#",
-    "http://vocab.",
-    "http://www.georss.org/georss/",
-    "http://www.opengis.net/ont/",
-    "http://www.w3.org/2003/01/geo/",
-    "http://www.w3.org/2004/02/skos/core#",
-    "http://www.w3.org/2006/time#",
-    "http://www.w3.org/2006/vcard/ns#",
-    "http://www.w3.org/2008/05/skos-xl#",
-    "http://www.w3.org/ns/",
-    "http://www.wikidata.org/",
-    "http://xmlns.com/foaf/0.1/",
-    "https://schema.org/",
-    "https://spdx.org/rdf/terms#",
-    "https://w3id.org/",
+    "creativecommons.org/ns#",
+    "data.europa.eu/",
+    "dbpedia.org/ontology/",
+    "purl.org/dc/",
+    "purl.org/goodrelations/",
+    "purl.org/linked-data/",
+    "purl.org/ontology/",
+    "purl.org/vocab/",
+    "purl.org/voc/",
+    "rdfs.org/",
+    "schema.org/",
+    "spdx.org/rdf/terms#",
+    "usefulinc.com/ns/doap#",
+    "vocab.getty.edu/ontology#",
+    "vocab.gtfs.org/",
+    "vocab.org/",
+    "w3id.org/",
+    "www.georss.org/georss/",
+    "www.opengis.net/ont/",
+    "www.w3.org/2003/01/geo/",
+    "www.w3.org/2004/02/skos/core#",
+    "www.w3.org/2006/time#",
+    "www.w3.org/2006/vcard/ns#",
+    "www.w3.org/2008/05/skos-xl#",
+    "www.w3.org/ns/",
+    "www.wikidata.org/",
+    "xmlns.com/foaf/0.1/",
 ];
 
 /// What was seen of links.
@@ -112,8 +112,11 @@ impl Graph {
     }
 }
 
+/// Whether an address begins so; with `http` and with `https` it is the same vocabulary.
 fn begins_with(iri: &str, starts: &[&str]) -> bool {
-    starts.iter().any(|start| iri.starts_with(start))
+    let rest = iri.strip_prefix("http").map(|rest| rest.strip_prefix('s').unwrap_or(rest));
+    let rest = rest.and_then(|rest| rest.strip_prefix("://"));
+    rest.is_some_and(|rest| starts.iter().any(|start| rest.starts_with(start)))
 }
 
 fn keep(hosts: &mut BTreeSet<String>, iri: &str) {
@@ -128,7 +131,7 @@ pub fn of_json_ld(text: &str) -> Linked {
     let mut graph = Graph::default();
     let Ok(parser) = JsonLdParser::new().lenient().with_base_iri(BASE) else { return graph.linked() };
     let quads = parser.for_slice(text).with_load_document_callback(|url, _| {
-        let vocabulary = if url.ends_with(['/', '#']) { url.to_owned() } else { format!("{url}#") };
+        let vocabulary = if url.ends_with(['/', '#']) { url.to_owned() } else { format!("{url}/") };
         let vocabulary = ckan_worker_plugin::json!({ "@context": { "@vocab": vocabulary } });
         Ok(JsonLdRemoteDocument { document: vocabulary.to_string().into_bytes(), document_url: url.to_owned() })
     });

@@ -45,6 +45,7 @@ pub fn confirmed(format: String, seen: Option<Sniffed>) -> Kind {
     match seen {
         // What is packed twice keeps the name of the inner container.
         Some(Sniffed::Kind(kind)) if !kind.is_vague => Kind { container: None, ..kind },
+        Some(Sniffed::Kind(kind)) if kind.format == format && format != "TXT" => kind,
         _ => Kind::of(&format),
     }
 }

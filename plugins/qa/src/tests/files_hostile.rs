@@ -40,6 +40,23 @@ pub fn cases() -> Vec<Case> {
             "Turtle lists 10,000 deep",
             format!("@prefix a: <http://a.example/> .\na:b a:c {}{} .\n", "(".repeat(10_000), ")".repeat(10_000)),
         ),
+        case("JSON as deep as the head is long", "[".repeat(1 << 16)),
+        case(
+            "JSON-LD as deep as the head is long",
+            format!("{{\"@context\": {{}}, \"@graph\": {}", "[".repeat(1 << 16)),
+        ),
+        case(
+            "Turtle as deep as the head is long",
+            format!("@prefix a: <http://a.example/> .\na:b a:c {}", "[a:d".repeat(1 << 14)),
+        ),
+        case(
+            "Turtle lists as deep as the head is long",
+            format!("@prefix a: <http://a.example/> .\na:b a:c {}", "(".repeat(1 << 16)),
+        ),
+        case(
+            "N3 formulas as deep as the head is long",
+            format!("@prefix a: <http://a.example/> .\na:b a:c {}", "{".repeat(1 << 16)),
+        ),
         case("a page 10,000 deep", format!("<html>{}", "<div>".repeat(10_000))),
         case("50 MB in one line", vec![b'a'; 50_000_000]),
         case("a table with a row of 1 MB", [csv, &million, b",2\n"].concat()),

@@ -101,15 +101,18 @@ fn the_oracle_has_a_row_for_each_file_and_it_comes_out_again() {
 }
 
 #[test]
-fn every_format_that_comes_out_stands_in_the_table_of_scores() {
+fn what_stands_in_no_table_of_scores_scores_1() {
     let scores = crate::format::Scores::default();
+    let mut seen = 0;
     for line in fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("FORMATS.md")).unwrap().lines() {
         let cells: Vec<&str> = line.split(" | ").collect();
         if let Some(format) = cells.get(4).filter(|format| cells.len() == 7 && !["---", "format", ""].contains(format))
         {
             let known = scores.named(format);
-            // What is in no table is known by its own name and scores 1.
+            seen += 1;
+            // It is known by its own name.
             assert!(known.is_some() || cells[3] == "1", "{line}");
         }
     }
+    assert!(seen >= 60, "{seen} formats came out");
 }
