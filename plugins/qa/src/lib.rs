@@ -33,8 +33,8 @@ use crate::writeback::{Write, WriteBack};
 
 /// A server that asks for less time is left alone for this long all the same.
 const POSTPONED_MIN: Duration = Duration::from_secs(60);
-/// Less than this tells no format from another.
-const HEAD_BYTES_MIN: u64 = 4096;
+/// How much of a file may be looked at: less tells no format from another, and more is no head.
+const HEAD_BYTES: std::ops::RangeInclusive<u64> = 4096..=1_048_576;
 
 /// The section `[worker:qa]`.
 #[derive(Deserialize)]
@@ -81,10 +81,9 @@ impl Worker for Qa {
 
     fn create(settings: Settings, _: &Host<'_>) -> Result<Self> {
         let Settings { archive_dir, head_bytes, bytes_max, write, scores, licenses_open } = settings;
-        if head_bytes < HEAD_BYTES_MIN {
-            return Err(Error::permanent(format!(
-                "head_bytes: {head_bytes} bytes tell no format from another; at least {HEAD_BYTES_MIN} are needed"
-            )));
+        if !HEAD_BYTES.contains(&head_bytes) {
+            let (min, max) = (HEAD_BYTES.start(), HEAD_BYTES.end());
+            return Err(Error::permanent(format!("head_bytes: expected {min} to {max} bytes, got {head_bytes}")));
         }
         let scores = Scores::read(&scores)?;
         Ok(Self {

@@ -68,9 +68,10 @@ impl Kind {
         Self { linked: Some(linked), ..Self::of(format) }
     }
 
-    /// The same, packed.
+    /// The same, packed. A container that nothing is known of is no more than that.
     fn packed_in(self, container: &'static str) -> Self {
-        Self { container: Some(container), ..self }
+        let container = Some(container).filter(|container| *container != self.format);
+        Self { container, ..self }
     }
 }
 

@@ -36,7 +36,7 @@ pub fn cases() -> Vec<Case> {
         case("PNG", padded(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", 64)),
         case("JPEG", padded(b"\xff\xd8\xff\xe0\0\x10JFIF\0", 64)),
         case("GIF", padded(b"GIF89a\x01\0\x01\0", 64)),
-        case("BMP", padded(b"BM\x40\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0", 64)),
+        case("BMP", padded(b"BM\x40\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0\x02\0\0\0\x02\0\0\0\x01\0\x18\0", 64)),
         case("a program", padded(b"\x7fELF\x02\x01\x01", 64)),
         case("a film", padded(b"\0\0\0\x18ftypmp42\0\0\0\0mp42", 64)),
         case("bytes that nobody knows", [1_u8, 2, 3, 4, 5, 0, 0, 9]),
