@@ -170,9 +170,9 @@ impl Scores {
         }
     }
 
-    /// All that the operator changed, in order, as one text.
+    /// All that the operator changed, in order, as one text, to compare.
     pub fn told(&self) -> String {
-        self.own.values().map(|(name, score)| format!("{name}={score} ")).collect()
+        format!("{:?}", self.own)
     }
 }
 

@@ -10,7 +10,11 @@ mod score;
 mod sniff;
 mod source;
 #[cfg(test)]
-#[expect(clippy::needless_pass_by_value, reason = "tests say what they expect where they expect it")]
+#[expect(
+    clippy::needless_pass_by_value,
+    clippy::unnecessary_wraps,
+    reason = "tests say what they expect where they expect it"
+)]
 mod tests;
 mod text;
 mod visit;
@@ -25,7 +29,7 @@ use jiff::Timestamp;
 use crate::dataset::Dataset;
 use crate::format::Scores;
 use crate::licence::Licences;
-use crate::record::{DatasetRecord, Record, dataset_key, resource_key};
+use crate::record::{DatasetRecord, Record, dataset_key, remembered, resource_key};
 use crate::report::Summary;
 use crate::source::Source;
 use crate::visit::Visit;
@@ -98,6 +102,9 @@ impl Worker for Qa {
     fn consume(&self, notification: &Notification<'_>, host: &Host<'_>) -> Result<Outcome> {
         if notification.operation() == "deleted" && notification.routing_key() == "Resource" {
             host.state().delete(&resource_key(notification.entity_id()?))?;
+            if notification.package_id().is_err() {
+                return Ok(Outcome::done());
+            }
         }
         let id = dataset::checked_id(*notification)?;
         let found = if is_purged(*notification) { None } else { host.ckan().dataset::<Dataset>(id)? };
@@ -168,7 +175,7 @@ impl Qa {
 /// Takes down what the dataset scores, forgets resources that it no longer has, and logs its line.
 fn conclude(dataset: &Dataset, records: &[(&str, Record)], summary: &Summary, host: &Host<'_>) -> Result<Outcome> {
     let key = dataset_key(&dataset.id);
-    let before: Option<DatasetRecord> = host.state().get(&key)?;
+    let before: Option<DatasetRecord> = remembered(&key, host)?;
     let score = records.iter().map(|(_, record)| record.openness_score).max();
     let resources: Vec<String> = records.iter().map(|(id, _)| (*id).to_owned()).collect();
     let gone = before.iter().flat_map(|before| &before.resources).filter(|id| !resources.contains(id));
@@ -189,13 +196,13 @@ fn conclude(dataset: &Dataset, records: &[(&str, Record)], summary: &Summary, ho
 
 /// Puts a record, unless it is there.
 fn remember(key: &str, record: &Record, host: &Host<'_>) -> Result<()> {
-    if host.state().get::<Record>(key)?.as_ref() == Some(record) { Ok(()) } else { host.state().put(key, record) }
+    if remembered::<Record>(key, host)?.as_ref() == Some(record) { Ok(()) } else { host.state().put(key, record) }
 }
 
 /// Forgets all that is known about a dataset and its resources.
 fn forget(id: &str, host: &Host<'_>) -> Result<()> {
     let key = dataset_key(id);
-    if let Some(record) = host.state().get::<DatasetRecord>(&key)? {
+    if let Some(record) = remembered::<DatasetRecord>(&key, host)? {
         for resource in &record.resources {
             host.state().delete(&resource_key(resource))?;
         }

@@ -4,9 +4,10 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use ckan_worker_plugin::prelude::*;
 use jiff::Timestamp;
+use serde::de::DeserializeOwned;
 
 use crate::dataset::Resource;
-use crate::score::{Judgement, Rule};
+use crate::score::Judgement;
 use crate::source::Kept;
 
 /// What is known about a resource, under `resource/<id>`.
@@ -45,7 +46,13 @@ pub struct DatasetRecord {
 
 impl Record {
     /// Takes a judgement down. CKAN is not told again what it has been told.
-    pub fn of(judgement: Judgement, package_id: &str, basis: u64, before: Option<&Self>, now: Timestamp) -> Self {
+    pub fn of(
+        judgement: Judgement,
+        package_id: &str,
+        basis: Option<u64>,
+        before: Option<&Self>,
+        now: Timestamp,
+    ) -> Self {
         let record = Self {
             package_id: package_id.to_owned(),
             openness_score: judgement.score,
@@ -54,8 +61,7 @@ impl Record {
             container: judgement.container,
             rule: judgement.rule.name().to_owned(),
             updated: now,
-            // A link may work again without anybody saying so.
-            basis: (judgement.rule != Rule::Broken).then_some(basis),
+            basis,
             told: false,
         };
         let told = before.is_some_and(|before| before.told && before.says_the_same_as(&record));
@@ -78,18 +84,28 @@ pub fn dataset_key(id: &str) -> String {
     format!("dataset/{id}")
 }
 
+/// What is remembered under a key; what an older version has left in another shape counts as nothing.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn remembered<T: DeserializeOwned>(key: &str, host: &Host<'_>) -> Result<Option<T>> {
+    match host.state().get(key) {
+        Err(error) if error.code() == "answer" => Ok(None),
+        answer => answer,
+    }
+}
+
 /// What a score rests on, as a number: while it is the same, so is the score.
 ///
 /// Should the way that the number is made change with a newer compiler, everything is looked at once more.
 pub fn basis(resource: &Resource, kept: Option<&Kept>, is_open: bool, settings: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     (env!("CARGO_PKG_VERSION"), settings, is_open, resource.url(), resource.declared()).hash(&mut hasher);
-    match kept {
-        Some(kept) if kept.hash.is_some() => (kept.is_broken, &kept.reason, &kept.hash).hash(&mut hasher),
-        _ => {
-            let size = resource.size.to_string();
-            (&resource.last_modified, &resource.hash, &resource.mimetype, size).hash(&mut hasher);
-        }
+    kept.map(|kept| (kept.is_broken, &kept.reason, &kept.hash)).hash(&mut hasher);
+    // What CKAN says of the content changes when `archive` writes it back; the copy itself says more.
+    if kept.is_none_or(|kept| kept.hash.is_none()) {
+        let size = resource.size.to_string();
+        (&resource.last_modified, &resource.hash, &resource.mimetype, size).hash(&mut hasher);
     }
     hasher.finish()
 }

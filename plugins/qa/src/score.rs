@@ -108,16 +108,14 @@ fn by_the_rules(evidence: &Evidence, url: &str, declared: &str, scores: &Scores)
             return Judgement { score, reason, format, container, rule };
         }
     }
-    match evidence {
-        Evidence::Seen(Sniffed::Kind(kind)) => by_content(kind, scores),
-        _ => {
-            let reason = format!(
-                "{before} Neither its address nor its declared format names one that is known; so the \
-                                  score is 1, for it can be obtained."
-            );
-            Judgement { score: 1, reason, format: None, container: None, rule: Rule::Unknown }
-        }
+    if let Evidence::Seen(Sniffed::Kind(kind)) = evidence {
+        return by_content(kind, scores);
     }
+    let reason = format!(
+        "{before} Neither its address nor its declared format is one that is known; so the score is 1, for it can be \
+         obtained."
+    );
+    Judgement { score: 1, reason, format: None, container: None, rule: Rule::Unknown }
 }
 
 fn broken(why: &str) -> Judgement {

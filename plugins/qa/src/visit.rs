@@ -7,9 +7,9 @@ use jiff::Timestamp;
 
 use crate::Qa;
 use crate::dataset::{Dataset, Resource, is_id};
-use crate::record::{Record, basis, resource_key};
+use crate::record::{Record, basis, remembered, resource_key};
 use crate::report;
-use crate::score::{Evidence, judge};
+use crate::score::{Evidence, Rule, judge};
 use crate::sniff::sniff;
 use crate::source::Obtained;
 
@@ -35,7 +35,7 @@ impl Qa {
             report::not_scored(resource, "refused", "its id is neither a UUID nor a name", host);
             return Ok(Visit::Refused);
         }
-        let before: Option<Record> = host.state().get(&resource_key(&resource.id))?;
+        let before: Option<Record> = remembered(&resource_key(&resource.id), host)?;
         let kept = self.source.kept(&resource.id)?;
         let basis = basis(resource, kept.as_ref(), is_open, &self.settings);
         if let Some(before) = before.clone().filter(|before| before.basis == Some(basis)) {
@@ -51,6 +51,9 @@ impl Qa {
             Obtained::NotFetched(why) => Evidence::Unseen(why),
         };
         let judgement = judge(&evidence, resource.url(), resource.declared(), is_open, &self.scores);
+        // A link may work again without anybody saying so, unless `archive` does.
+        let is_told = kept.is_some_and(|kept| kept.is_broken == Some(true));
+        let basis = (judgement.rule != Rule::Broken || is_told).then_some(basis);
         let record = Record::of(judgement, &dataset.id, basis, before.as_ref(), Timestamp::now());
         report::scored(resource, &record, host);
         Ok(Visit::Scored(record))

@@ -101,8 +101,12 @@ fn named(found: Found) -> Kind {
         Found::ApacheAvro => "Avro",
         Found::ApacheParquet => "Parquet",
         Found::Bzip2 => return closed("BZ2"),
-        Found::DynamicLinkLibrary | Found::MicrosoftSoftwareInstaller | Found::MsDosExecutable => "EXE",
-        Found::NewExecutable | Found::PortableExecutable | Found::ExecutableAndLinkableFormat => "EXE",
+        Found::DynamicLinkLibrary
+        | Found::ExecutableAndLinkableFormat
+        | Found::MicrosoftSoftwareInstaller
+        | Found::MsDosExecutable
+        | Found::NewExecutable
+        | Found::PortableExecutable => "EXE",
         Found::DrawingExchangeFormatAscii | Found::DrawingExchangeFormatBinary => "DXF",
         Found::GraphicsInterchangeFormat => "GIF",
         Found::Icalendar => "ICS",

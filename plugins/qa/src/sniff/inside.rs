@@ -41,12 +41,12 @@ pub fn look(names: &[&str], scores: &Scores) -> Inside {
 
 /// The kind of what is in a container, after one file was looked at. Its name decides unless its content speaks against
 /// it: what looks like a mere text may be anything that is written as one.
-pub fn confirmed(format: String, seen: Option<Sniffed>) -> Kind {
+pub fn confirmed(format: &str, seen: Option<Sniffed>) -> Kind {
     match seen {
         // What is packed twice keeps the name of the inner container.
         Some(Sniffed::Kind(kind)) if !kind.is_vague => Kind { container: None, ..kind },
         Some(Sniffed::Kind(kind)) if kind.format == format && format != "TXT" => kind,
-        _ => Kind::of(&format),
+        _ => Kind::of(format),
     }
 }
 

@@ -8,6 +8,9 @@ use super::graph::{BASE, Graph, STATEMENTS_MAX};
 /// So many statements are no accident, even if a mistake follows.
 const ENOUGH: usize = 5;
 
+/// Takes the statements of a text down, and says whether there was a mistake in it.
+type Parser = fn(&str) -> (Graph, bool);
+
 /// Which kind of linked data a text is; `None` if it is none.
 pub fn look(text: &str, is_whole: bool) -> Option<Kind> {
     let declares = text.lines().take(1000).any(is_declaration);
@@ -19,8 +22,8 @@ pub fn look(text: &str, is_whole: bool) -> Option<Kind> {
     }
     let counts =
         |graph: &Graph, failed: bool| graph.statements >= ENOUGH || graph.statements > 0 && (!failed || !is_whole);
-    let parsers: [(&str, fn(&str) -> (Graph, bool)); 5] =
-        [("N-Triples", n_triples), ("N-Quads", n_quads), ("TTL", turtle), ("TriG", trig), ("N3", n3)];
+    let parsers =
+        [("N-Triples", n_triples as Parser), ("N-Quads", n_quads), ("TTL", turtle), ("TriG", trig), ("N3", n3)];
     for (format, parser) in parsers {
         let (graph, failed) = parser(text);
         if counts(&graph, failed) {

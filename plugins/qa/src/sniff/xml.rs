@@ -99,8 +99,8 @@ impl Root {
     }
 
     fn is_collection_of_features(&self) -> bool {
-        self.name == "FeatureCollection" && self.attributes.iter().any(|(_, value)| value.contains("opengis.net/gml"))
-            || self.name == "FeatureCollection" && self.namespace.contains("opengis.net/wfs")
+        let is_gml = || self.attributes.iter().any(|(_, value)| value.contains("opengis.net/gml"));
+        self.name == "FeatureCollection" && (self.namespace.contains("opengis.net/wfs") || is_gml())
     }
 
     /// The newer services of the OGC call their answers alike.

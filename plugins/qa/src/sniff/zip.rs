@@ -47,7 +47,7 @@ pub fn look(sample: &Sample, scores: &Scores) -> io::Result<Sniffed> {
         Inside::Files { format, example } => {
             // Names may lie: of the kind that counts one is looked at.
             let seen = unpack(&entries[example]).map(|sample| super::look(&sample, scores)).transpose()?;
-            inside::confirmed(format, seen).packed_in("ZIP").into()
+            inside::confirmed(&format, seen).packed_in("ZIP").into()
         }
         Inside::Unnamed { first } => {
             let seen = first.and_then(|first| unpack(&entries[first]));

@@ -145,6 +145,27 @@ fn a_deleted_resource_is_forgotten_at_once() {
 }
 
 #[test]
+fn a_deleted_resource_that_belongs_to_nothing_is_forgotten() {
+    let rig = Rig::of_one(URL);
+    rig.bench.web(URL).body(CSV);
+    assert_eq!(rig.run(), done());
+    let deleted = Event::new("Resource", "deleted", json!({ "id": RESOURCE_ID }).to_string());
+    assert_eq!(rig.bench.consume(&rig.qa, deleted), done());
+    assert_eq!(rig.record(), Value::Null);
+}
+
+#[test]
+fn what_an_older_version_remembered_in_another_shape_is_scored_anew() {
+    let rig = Rig::of_one(URL);
+    rig.bench.web(URL).body(CSV);
+    for key in [format!("resource/{RESOURCE_ID}"), format!("dataset/{PACKAGE_ID}")] {
+        rig.bench.remember(&key, json!({ "score": "three" }));
+    }
+    assert_eq!(rig.run(), done());
+    rig.check_record(json!({ "openness_score": 3 }));
+}
+
+#[test]
 fn an_id_that_is_none_is_refused() {
     let rig = Rig::new(json!([]));
     for id in ["../../x", "", "a/b", "x\u{0}y"] {

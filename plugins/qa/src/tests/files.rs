@@ -95,9 +95,9 @@ pub fn tiff(tag: u16, is_little: bool) -> Vec<u8> {
 }
 
 /// An SQLite file with this application id.
-pub fn sqlite(application: &[u8; 4]) -> Vec<u8> {
+pub fn sqlite(application: [u8; 4]) -> Vec<u8> {
     let mut file = padded(b"SQLite format 3\0", 4096);
-    file[68..72].copy_from_slice(application);
+    file[68..72].copy_from_slice(&application);
     file
 }
 

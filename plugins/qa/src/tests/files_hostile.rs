@@ -1,5 +1,7 @@
 //! Files that are made to do harm, for the oracle: each must come out, quickly and in little memory.
 
+use std::fmt::Write as _;
+
 use super::files::{gzip, padded, tar, zip};
 use super::oracle::{Case, case};
 
@@ -21,6 +23,24 @@ pub fn cases() -> Vec<Case> {
         case("gzip in gzip", gzip(&gzip(&gzip(csv)))),
         case("gzip that breaks off", gzip(&million)[..20].to_vec()),
         case("tar that declares 8 GB", long_tar()),
+        case("50 MB in one line", vec![b'a'; 50_000_000]),
+        case("a table with a row of 1 MB", [csv, &million, b",2\n"].concat()),
+        case("half a letter at the end", [b"a,b\n1,2\n3,\xe2\x82".as_slice()].concat()),
+        case("a TIFF file that points out of itself", padded(b"II*\0\xff\xff\xff\x7f", 64)),
+        case(
+            "an office file that points out of itself",
+            padded(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", 512)
+                .into_iter()
+                .map(|byte| if byte == 0 { 0xff } else { byte })
+                .collect::<Vec<_>>(),
+        ),
+        case("noise", noise(100_000)),
+    ]
+}
+
+/// Texts that are nested so deeply, or say so much in few words, that reading them naively is the end.
+pub fn deep() -> Vec<Case> {
+    vec![
         case("JSON 10,000 deep", format!("{}{}", "[".repeat(10_000), "]".repeat(10_000))),
         case("JSON objects 10,000 deep", format!("{}1{}", "{\"a\":".repeat(10_000), "}".repeat(10_000))),
         case(
@@ -58,18 +78,6 @@ pub fn cases() -> Vec<Case> {
             format!("@prefix a: <http://a.example/> .\na:b a:c {}", "{".repeat(1 << 16)),
         ),
         case("a page 10,000 deep", format!("<html>{}", "<div>".repeat(10_000))),
-        case("50 MB in one line", vec![b'a'; 50_000_000]),
-        case("a table with a row of 1 MB", [csv, &million, b",2\n"].concat()),
-        case("half a letter at the end", [b"a,b\n1,2\n3,\xe2\x82".as_slice()].concat()),
-        case("a TIFF file that points out of itself", padded(b"II*\0\xff\xff\xff\x7f", 64)),
-        case(
-            "an office file that points out of itself",
-            padded(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", 512)
-                .into_iter()
-                .map(|byte| if byte == 0 { 0xff } else { byte })
-                .collect::<Vec<_>>(),
-        ),
-        case("noise", noise(100_000)),
     ]
 }
 
@@ -116,7 +124,7 @@ fn laughing(root: &str, content: &str) -> String {
     let mut text = String::from("<?xml version=\"1.0\"?><!DOCTYPE x [<!ENTITY lol0 \"lollollol\">");
     for level in 1..10 {
         let inside = format!("&lol{};", level - 1).repeat(10);
-        text += &format!("<!ENTITY lol{level} \"{inside}\">");
+        write!(text, "<!ENTITY lol{level} \"{inside}\">").unwrap();
     }
     format!("{text}]><{root} xmlns:rdf=\"http://www.w3.org/1999/02/22-rdf-syntax-ns#\">{content}</{root}>")
 }

@@ -26,6 +26,11 @@ fn a_link_that_archive_found_broken_scores_0() {
     assert!(rig.bench.fetched().is_empty());
     let reason = "The file cannot be obtained: Server reported status error: 404";
     rig.check_record(json!({ "openness_score": 0, "openness_score_reason": reason, "rule": "broken", "format": null }));
+    assert_eq!(rig.run(), nothing_changed());
+    // It works again, and archive says so.
+    rig.archived(kept(json!(false)), Some(("trees.csv", CSV.as_bytes())));
+    assert_eq!(rig.run(), done());
+    rig.check_record(json!({ "openness_score": 3 }));
 }
 
 #[test]
