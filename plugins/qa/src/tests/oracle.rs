@@ -104,6 +104,36 @@ fn the_oracle_has_a_row_for_each_file_and_it_comes_out_again() {
 }
 
 #[test]
+fn a_file_with_faults_panics_nowhere() {
+    let scores = crate::format::Scores::default();
+    let mut numbers = files_hostile::numbers().map(|number| number as usize);
+    let mut next = |below: usize| numbers.next().unwrap() % below.max(1);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("file");
+    let files = cases().into_iter().flat_map(|(_, cases)| cases).filter(|case| case.content.len() < 5_000);
+    for case in files {
+        for round in 0..12 {
+            let mut content = case.content.clone();
+            if round % 2 == 0 {
+                content.truncate(next(case.content.len()));
+            }
+            for _ in 0..=round / 4 {
+                let place = next(content.len());
+                if let Some(byte) = content.get_mut(place) {
+                    *byte = next(256).to_le_bytes()[0];
+                }
+            }
+            fs::write(&path, &content).unwrap();
+            for is_whole in [true, false] {
+                let sample = crate::sniff::Sample::open(&path, is_whole, 65_536).unwrap();
+                let looked = std::panic::catch_unwind(|| crate::sniff::look(&sample, &scores).map(drop));
+                assert!(matches!(looked, Ok(Ok(()))), "{} became {:?}", case.what, String::from_utf8_lossy(&content));
+            }
+        }
+    }
+}
+
+#[test]
 fn the_longest_head_overflows_no_stack_however_deep_it_is_nested() {
     let prefix = "@prefix a: <http://a.example/> .\na:b a:c ";
     let as_long = |start: &str, again: &str| format!("{start}{}", again.repeat((1 << 18) / again.len() + 9));
