@@ -38,7 +38,7 @@ use crate::writeback::{Write, WriteBack};
 /// A server that asks for less time is left alone for this long all the same.
 const POSTPONED_MIN: Duration = Duration::from_secs(60);
 /// How much of a file may be looked at: less tells no format from another, and more is no head.
-const HEAD_BYTES: std::ops::RangeInclusive<u64> = 4096..=1_048_576;
+const HEAD_BYTES: std::ops::RangeInclusive<u64> = 4096..=262_144;
 
 /// The section `[worker:qa]`.
 #[derive(Deserialize)]

@@ -107,8 +107,8 @@ impl Source {
                 Some(body) => open(&body.path, true, self.head_bytes),
                 None => Ok(sample),
             },
-            // The head says less, but something.
-            Err(error) if error.code() == "fetch.too-large" => Ok(sample),
+            // The head says less, but something; a link that has just worked is not broken.
+            Err(error) if is_of_the_link(&error) => Ok(sample),
             Err(error) => Err(error),
         }
     }
@@ -131,17 +131,22 @@ fn disk(path: &Path, error: &io::Error) -> Error {
     Error::retryable(format!("cannot read {}: {error}", path.display())).with_code("qa.disk")
 }
 
+/// Whether a fetch failed for a reason that lies with the address, and is not to be tried again soon.
+fn is_of_the_link(error: &Error) -> bool {
+    let is_fetch = error.code().starts_with("fetch.") && error.code() != "fetch.disk";
+    is_fetch && error.class() != Class::Cancelled && error.delay().is_none()
+}
+
 /// What a fetch that failed means. A broken link is a result, not a failed run.
 fn failed(error: Error) -> Result<Obtained> {
     if error.class() == Class::Cancelled {
         return Err(error);
     }
     match error.code() {
-        "fetch.disk" => Err(error),
         "fetch.too-large" => Ok(Obtained::NotFetched(error.message().to_owned())),
+        _ if is_of_the_link(&error) => Ok(Obtained::Broken(error.message().to_owned())),
         // A server that says when to come back, and one that too many wait for, is busy, not broken.
-        code if code.starts_with("fetch.") && error.delay().is_some() => Ok(Obtained::Postponed(error)),
-        code if code.starts_with("fetch.") => Ok(Obtained::Broken(error.message().to_owned())),
+        code if code.starts_with("fetch.") && code != "fetch.disk" => Ok(Obtained::Postponed(error)),
         _ => Err(error),
     }
 }

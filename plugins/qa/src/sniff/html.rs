@@ -6,22 +6,31 @@ use super::Kind;
 
 /// How many tags are looked at.
 const TAGS_MAX: usize = 5000;
-/// Pages say what they are near their beginning.
-const START_CHARS: usize = 1024;
-/// Tags that pieces of pages begin with.
-const PIECES: &[&str] =
-    &["head", "body", "title", "meta", "script", "style", "div", "span", "p", "h1", "h2", "table", "br"];
+/// Tags that pieces of pages begin with, and that nobody else uses for the outermost one.
+const PIECES: &[&str] = &["body", "br", "div", "h1", "h2", "head", "meta", "p", "script", "span"];
 /// Properties with these beginnings are for cards in social networks; nearly every page has them.
 const CARDS: &[&str] = &["og:", "fb:", "article:", "twitter:", "profile:", "product:"];
 
 /// Whether a text that begins with `<` is a web page, and which kind.
 pub fn look(text: &str) -> Option<Kind> {
-    let start = text.chars().take(START_CHARS).collect::<String>().to_ascii_lowercase();
-    // A stylesheet writes pages and is none; its own tag comes first.
-    let is_page = start.contains("<!doctype html") || start.contains("<html") && !start.contains("<xsl:");
-    let first = start.trim_start_matches('<').split([' ', '>', '/', '\n', '\r', '\t']).next().unwrap_or_default();
-    let is_piece = PIECES.contains(&first) && !start.contains("xmlns");
-    (is_page || is_piece).then(|| Kind::of(if has_rdfa(text) { "RDFa" } else { "HTML" }))
+    is_page(text).then(|| Kind::of(if has_rdfa(text) { "RDFa" } else { "HTML" }))
+}
+
+/// A page begins as one: what stands further on may be quoted.
+fn is_page(text: &str) -> bool {
+    let is_xml = text.starts_with("<?xml");
+    for token in Tokenizer::new(text).take(TAGS_MAX).flatten() {
+        match token {
+            Token::Doctype(doctype) if doctype.name.eq_ignore_ascii_case(b"html") => return true,
+            Token::StartTag(tag) => {
+                let is_piece = PIECES.iter().any(|piece| tag.name.as_slice() == piece.as_bytes());
+                let is_foreign = tag.attributes.keys().any(|name| name.as_slice() == b"xmlns");
+                return tag.name.as_slice() == b"html" || is_piece && !is_xml && !is_foreign;
+            }
+            _ => {}
+        }
+    }
+    false
 }
 
 /// Whether the page says things in RDFa.

@@ -91,7 +91,8 @@ pub fn sniff(sample: &Sample, scores: &Scores) -> Result<Sniffed> {
     Ok(look.unwrap_or(Ok(Sniffed::Unknown))?)
 }
 
-fn look(sample: &Sample, scores: &Scores) -> std::io::Result<Sniffed> {
+/// The look itself, and a panic of a library with it.
+pub fn look(sample: &Sample, scores: &Scores) -> std::io::Result<Sniffed> {
     if sample.head().is_empty() {
         return Ok(Sniffed::Failure("the file is empty"));
     }

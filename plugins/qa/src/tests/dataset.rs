@@ -190,7 +190,7 @@ fn settings_have_defaults_and_wrong_ones_are_refused() {
     let refusal = |settings: Value| Bench::default().create::<Qa>(settings).err().unwrap().message().to_owned();
     assert_eq!(refusal(json!({ "write": "all" })), r#"write: expected one of task_status, resource, none, got "all""#);
     assert!(refusal(json!({ "scores": "CSV" })).starts_with("scores: expected a format and its score"));
-    let head_bytes = "head_bytes: expected 4096 to 1048576 bytes, got 10";
+    let head_bytes = "head_bytes: expected 4096 to 262144 bytes, got 10";
     assert_eq!(refusal(json!({ "head_bytes": "10" })), head_bytes);
     let similar = "archiv_dir: unknown setting (a similar setting exists: archive_dir)";
     assert_eq!(refusal(json!({ "archiv_dir": "/x" })), similar);

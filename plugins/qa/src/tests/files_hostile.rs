@@ -133,14 +133,15 @@ fn find(bytes: &[u8], wanted: &[u8]) -> usize {
     bytes.windows(4).position(|window| window == wanted).unwrap()
 }
 
-/// The same bytes each time, without an order.
 fn noise(count: usize) -> Vec<u8> {
-    let mut state = 0x1234_5678_u32;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        state.to_le_bytes()[0]
-    };
-    (0..count).map(|_| next()).collect()
+    numbers().map(|number| number.to_le_bytes()[0]).take(count).collect()
+}
+
+/// The same numbers each time, without an order.
+pub fn numbers() -> impl Iterator<Item = u32> {
+    std::iter::successors(Some(0x1234_5678_u32), |state| {
+        let state = state ^ state << 13;
+        let state = state ^ state >> 17;
+        Some(state ^ state << 5)
+    })
 }

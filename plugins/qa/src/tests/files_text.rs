@@ -65,6 +65,12 @@ fn markup() -> Vec<Case> {
         case("the capabilities of a WCS", "<Capabilities xmlns=\"http://www.opengis.net/wcs/2.0\"/>"),
         case("features of a WFS", "<wfs:FeatureCollection xmlns:wfs=\"http://www.opengis.net/wfs/2.0\"/>"),
         case("an error of a map server", "<ServiceExceptionReport><ServiceException/></ServiceExceptionReport>"),
+        case("a feed that quotes a page", "<rss><item><![CDATA[<!DOCTYPE html><html>]]></item></rss>"),
+        case("XML with the names of HTML", "<table><row a=\"1\"/></table>"),
+        case(
+            "a web page as XML",
+            "<?xml version=\"1.0\"?>\n<!-- x -->\n<html xmlns=\"http://www.w3.org/1999/xhtml\"/>",
+        ),
         case(
             "a stylesheet",
             "<xsl:stylesheet xmlns:xsl=\"http://www.w3.org/1999/XSL/Transform\"><xsl:template match='/'><html/></xsl:template></xsl:stylesheet>",

@@ -104,25 +104,55 @@ fn the_oracle_has_a_row_for_each_file_and_it_comes_out_again() {
 }
 
 #[test]
+fn a_file_with_faults_panics_nowhere() {
+    let scores = crate::format::Scores::default();
+    let mut numbers = files_hostile::numbers().map(|number| number as usize);
+    let mut next = |below: usize| numbers.next().unwrap() % below.max(1);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("file");
+    let files = cases().into_iter().flat_map(|(_, cases)| cases).filter(|case| case.content.len() < 5_000);
+    for case in files {
+        for round in 0..12 {
+            let mut content = case.content.clone();
+            if round % 2 == 0 {
+                content.truncate(next(case.content.len()));
+            }
+            for _ in 0..=round / 4 {
+                let place = next(content.len());
+                if let Some(byte) = content.get_mut(place) {
+                    *byte = next(256).to_le_bytes()[0];
+                }
+            }
+            fs::write(&path, &content).unwrap();
+            for is_whole in [true, false] {
+                let sample = crate::sniff::Sample::open(&path, is_whole, 65_536).unwrap();
+                let looked = std::panic::catch_unwind(|| crate::sniff::look(&sample, &scores).map(drop));
+                assert!(matches!(looked, Ok(Ok(()))), "{} became {:?}", case.what, String::from_utf8_lossy(&content));
+            }
+        }
+    }
+}
+
+#[test]
 fn the_longest_head_overflows_no_stack_however_deep_it_is_nested() {
     let prefix = "@prefix a: <http://a.example/> .\na:b a:c ";
-    let mebibyte = |start: &str, again: &str| format!("{start}{}", again.repeat((1 << 20) / again.len() + 9));
+    let as_long = |start: &str, again: &str| format!("{start}{}", again.repeat((1 << 18) / again.len() + 9));
     for (content, format) in [
-        (mebibyte("", "[1,"), "JSON"),
-        (mebibyte("", "{\"a\":"), "JSON"),
-        (mebibyte("{\"@context\":{},\"@graph\":", "["), "JSON-LD"),
-        (mebibyte("{\"@context\":{},\"@graph\":[", "{\"http://a.example/a\":"), "JSON-LD"),
-        (mebibyte("{\"@graph\":[],\"@context\":", "{\"a\":"), "JSON-LD"),
-        (mebibyte("{\"@graph\":[],\"@context\":", "{\"@context\":"), "JSON-LD"),
-        (mebibyte("{\"@graph\":[],\"@context\":", "["), "JSON-LD"),
-        (mebibyte(prefix, "[a:d "), "TTL"),
-        (mebibyte(prefix, "("), "TTL"),
-        (mebibyte(prefix, "{"), "TTL"),
-        (mebibyte(prefix, "<< "), "TTL"),
-        (mebibyte("<a>", "<a>"), "XML"),
-        (mebibyte("<html>", "<p>"), "HTML"),
+        (as_long("", "[1,"), "JSON"),
+        (as_long("", "{\"a\":"), "JSON"),
+        (as_long("{\"@context\":{},\"@graph\":", "["), "JSON-LD"),
+        (as_long("{\"@context\":{},\"@graph\":[", "{\"http://a.example/a\":"), "JSON-LD"),
+        (as_long("{\"@graph\":[],\"@context\":", "{\"a\":"), "JSON-LD"),
+        (as_long("{\"@graph\":[],\"@context\":", "{\"@context\":"), "JSON-LD"),
+        (as_long("{\"@graph\":[],\"@context\":", "["), "JSON-LD"),
+        (as_long(prefix, "[a:d "), "TTL"),
+        (as_long(prefix, "("), "TTL"),
+        (as_long(prefix, "{"), "TTL"),
+        (as_long(prefix, "<< "), "TTL"),
+        (as_long("<a>", "<a>"), "XML"),
+        (as_long("<html>", "<p>"), "HTML"),
     ] {
-        let rig = Rig::with(json!([resource("http://data.example/1")]), json!({ "head_bytes": "1_048_576" }));
+        let rig = Rig::with(json!([resource("http://data.example/1")]), json!({ "head_bytes": "262_144" }));
         rig.bench.web("http://data.example/1").body(content);
         assert_eq!(rig.run(), done());
         rig.check_record(json!({ "format": format, "rule": "content" }));
