@@ -16,7 +16,7 @@ const PAGE: u32 = 256;
 /// run has ended well: all of it is stored together with that end, or nothing is. Runs about one dataset come one after
 /// another; those about others go beside them, so keep what belongs to a dataset under its id.
 ///
-/// A key has at most 512 bytes, a value at most 1 MiB of JSON, and a run may write 10,000 keys.
+/// A key has at most 512 bytes, a value at most 1 MiB of JSON, and a run may write 100,000 keys.
 ///
 /// ```
 /// # use ckan_worker_plugin::prelude::*;

@@ -10,7 +10,7 @@ const KEY_BYTES_MAX: usize = 512;
 /// The longest value, in bytes.
 const VALUE_BYTES_MAX: usize = 1024 * 1024;
 /// How many keys a run may set.
-const KEYS_MAX: usize = 10_000;
+const KEYS_MAX: usize = 100_000;
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
