@@ -12,7 +12,7 @@ use ckan_worker::notification;
 use worker_tests::places::workspace;
 
 /// The documents for those who run workers and those who write them.
-const DOCUMENTS: [&str; 8] = [
+const DOCUMENTS: [&str; 10] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
@@ -21,10 +21,12 @@ const DOCUMENTS: [&str; 8] = [
     "docs/plugins.md",
     "plugin-api/README.md",
     "plugins/archive/README.md",
+    "plugins/qa/README.md",
+    "plugins/webhook/README.md",
 ];
 
 /// The workers that the documents speak of.
-const WORKERS: [&str; 4] = ["archive", "echo", "hello", "NAME"];
+const WORKERS: [&str; 6] = ["archive", "echo", "hello", "qa", "webhook", "NAME"];
 
 #[test]
 fn every_command_in_the_documents_can_be_typed() {
