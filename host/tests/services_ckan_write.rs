@@ -77,7 +77,11 @@ impl OwnWrites for Ledger {
     }
 }
 
-async fn flushed(portal: &Portal, deltas: Vec<Delta>, known: &mut HashMap<String, Value>) -> Result<Written, Failure> {
+async fn flushed(
+    portal: &Portal,
+    deltas: Vec<Delta>,
+    known: &mut HashMap<String, Arc<Value>>,
+) -> Result<Written, Failure> {
     flush(&client(portal), deltas, Some("rivers"), known, &Ledger::default()).await
 }
 
@@ -117,11 +121,11 @@ async fn what_is_equal_is_not_written() {
 #[tokio::test]
 async fn a_dataset_that_was_read_in_this_run_is_not_read_again() {
     let portal = portal(1).await;
-    let mut known = HashMap::from([(rivers(&portal), portal.package("rivers").unwrap())]);
+    let mut known = HashMap::from([(rivers(&portal), Arc::new(portal.package("rivers").unwrap()))]);
     let deltas = vec![of_package(json!({"notes": "n"})), of_resource(&id_of(&portal, "0.csv"), json!({"hash": "h"}))];
     flushed(&portal, deltas, &mut known).await.unwrap();
     assert_eq!(actions(&portal), ["package_revise"]);
-    assert_eq!(known[&rivers(&portal)], portal.package("rivers").unwrap());
+    assert_eq!(*known[&rivers(&portal)], portal.package("rivers").unwrap());
 }
 
 #[tokio::test]
@@ -143,7 +147,7 @@ async fn each_dataset_has_a_revision_of_its_own() {
 async fn a_lost_race_is_read_again_and_applied() {
     let portal = portal(1).await;
     let resource = id_of(&portal, "0.csv");
-    let mut known = HashMap::from([(rivers(&portal), portal.package("rivers").unwrap())]);
+    let mut known = HashMap::from([(rivers(&portal), Arc::new(portal.package("rivers").unwrap()))]);
     portal.edit("rivers", |dataset| dataset["resources"][0]["description"] = json!("by a person"));
     let expect = object(json!({"checked": null}));
     let delta = Delta { expect, ..of_resource(&resource, json!({"checked": "yes"})) };
@@ -159,7 +163,7 @@ async fn a_lost_race_is_read_again_and_applied() {
 async fn what_is_not_as_expected_is_not_written() {
     let portal = portal(1).await;
     let resource = id_of(&portal, "0.csv");
-    let mut known = HashMap::from([(rivers(&portal), portal.package("rivers").unwrap())]);
+    let mut known = HashMap::from([(rivers(&portal), Arc::new(portal.package("rivers").unwrap()))]);
     portal.edit("rivers", |dataset| dataset["resources"][0]["hash"] = json!("by another"));
     let delta = Delta { expect: object(json!({"hash": ""})), ..of_resource(&resource, json!({"hash": "mine"})) };
     let failure = flushed(&portal, vec![delta.clone()], &mut known).await.unwrap_err();
@@ -187,7 +191,7 @@ async fn a_race_that_is_lost_five_times_is_given_up() {
 async fn a_resource_that_is_gone_is_not_found() {
     let portal = portal(2).await;
     let resource = id_of(&portal, "1.csv");
-    let mut known = HashMap::from([(rivers(&portal), portal.package("rivers").unwrap())]);
+    let mut known = HashMap::from([(rivers(&portal), Arc::new(portal.package("rivers").unwrap()))]);
     portal.edit("rivers", |dataset| drop(dataset["resources"].as_array_mut().unwrap().pop()));
     let delta = of_resource(&resource, json!({"hash": "h"}));
     let failure = flushed(&portal, vec![delta], &mut known).await.unwrap_err();

@@ -177,6 +177,30 @@ fn a_target_that_failed_is_asked_again_with_the_same_id_and_the_other_is_left_al
 }
 
 #[test]
+fn how_the_runs_of_other_workers_ended_is_posted_to_who_names_that_class() {
+    let stage = Stage::new();
+    let targets = [stage.target("all", ""), stage.target("ops", "routing_keys=Run")];
+    let mut failing = changed(&stage.public, false);
+    failing["payload"]["act"] = "permanent".into();
+    let notifications = [changed(&stage.public, false), failing];
+    let mut worker = stage.send("fetch.allow = 127.0.0.0/8", &targets, &notifications);
+    worker.start(["actor", "webhook"]);
+    let have_come = eventually(SOON, || stage.receiver.posts_to("ops").len() >= 2);
+    worker.terminate();
+    assert!(worker.wait(SOON).success() && have_come, "{}", worker.report());
+
+    let ops = stage.receiver.posts_to("ops");
+    let told = |kind: &str| ops.iter().map(event).find(|event| event["type"] == kind).unwrap_or_default();
+    let (done, dead) = (told("org.ckan.run.done"), told("org.ckan.run.dead"));
+    assert_eq!(ops.len(), 2, "the webhook's own runs are not told: {}", worker.report());
+    assert_eq!((&done["data"]["worker"], &done["data"]["operation"]), (&json!("actor"), &json!("changed")));
+    assert_eq!(done["data"]["package_id"], stage.public.id());
+    assert_eq!(dead["data"]["error"], "told to fail for good");
+    let kinds: Vec<Value> = stage.receiver.posts_to("all").iter().map(|post| event(post)["type"].clone()).collect();
+    assert!(kinds.iter().all(|kind| kind == "org.ckan.package.changed"), "{kinds:?}");
+}
+
+#[test]
 fn a_target_that_is_gone_leaves_a_dead_letter_that_says_so() {
     let stage = Stage::new();
     stage.receiver.answer_next("gone", &[410]);

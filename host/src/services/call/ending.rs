@@ -1,6 +1,7 @@
 //! What a call leaves behind: what is remembered, and what decides whether its worker is called again.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use ckan_worker_plugin::entity;
@@ -16,7 +17,7 @@ use crate::store::{self, RunEnd, Stored};
 #[derive(Debug, Clone)]
 pub struct Seen {
     /// The dataset.
-    pub dataset: Value,
+    pub dataset: Arc<Value>,
     /// What the worker has declared that it looks at.
     pub inputs: Vec<String>,
     /// What it writes.

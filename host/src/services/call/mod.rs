@@ -73,7 +73,7 @@ pub struct About<'a> {
 }
 
 /// The datasets that were read on behalf of a notification, by their ids; its workers share them.
-pub type Shown = HashMap<String, Value>;
+pub type Shown = HashMap<String, Arc<Value>>;
 
 /// What was noted during a call.
 #[derive(Default)]

@@ -1,6 +1,6 @@
 //! A call's way to the portal.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use ckan_worker_plugin::{Delta, Written};
@@ -12,6 +12,9 @@ use super::{Call, json};
 use crate::guard::View;
 use crate::services::Failure;
 use crate::services::ckan::{self, Announced};
+
+/// Stands among what a worker writes for what cannot be told: no field is called so.
+const UNKNOWN: &str = "(unknown)";
 
 impl Call<'_> {
     pub(in crate::services) fn action(&self, name: &str, body: &[u8]) -> Result<Bytes, Failure> {
@@ -38,14 +41,21 @@ impl Call<'_> {
         let body: Value = serde_json::from_slice(body).unwrap_or_default();
         // Who updates a dataset sends all of it back; that says nothing about what it changed.
         let paths = if name.ends_with("_update") { Vec::new() } else { ckan::paths(name, &body) };
+        let is_about_datasets =
+            ["package_", "resource_", "dataset_", "bulk_"].iter().any(|what| name.starts_with(what));
+        if !is_about_datasets {
+            return Ok(());
+        }
         let result: Value = serde_json::from_slice(result).unwrap_or_default();
         let written = ckan::package_in(name, &result);
         {
             let mut notes = self.notes();
-            self.noted_end(&mut notes).outputs.extend(paths.into_iter().filter(|path| path != "resources"));
+            let outputs = &mut self.noted_end(&mut notes).outputs;
+            outputs.insert(UNKNOWN.to_owned());
+            outputs.extend(paths.into_iter().filter(|path| path != "resources"));
             // Whatever was read of it before is old by now.
             match written {
-                Some(package) => drop(notes.shown.insert(id_of(package).to_owned(), package.clone())),
+                Some(package) => drop(notes.shown.insert(id_of(package).to_owned(), Arc::new(package.clone()))),
                 None => notes.shown.clear(),
             }
         }
@@ -59,15 +69,15 @@ impl Call<'_> {
     ///
     /// # Errors
     /// As [`ckan::Client::dataset`], or the call was taken back.
-    pub fn dataset(&self, id: &str) -> Result<Value, Failure> {
+    pub fn dataset(&self, id: &str) -> Result<Arc<Value>, Failure> {
         if let Some(shown) = self.notes().shown.get(id) {
-            return Ok(shown.clone());
+            return Ok(Arc::clone(shown));
         }
         let announced = self.about.filter(|about| about.notification.package_id() == Some(id));
         let announced =
             announced.map(|about| Announced::by(about.notification.routing_key(), about.notification.payload()));
-        let dataset = self.wait(self.services.ckan.dataset(id, &announced.unwrap_or_default()))?;
-        self.notes().shown.insert(id.to_owned(), dataset.clone());
+        let dataset = Arc::new(self.wait(self.services.ckan.dataset(id, &announced.unwrap_or_default()))?);
+        self.notes().shown.insert(id.to_owned(), Arc::clone(&dataset));
         Ok(dataset)
     }
 

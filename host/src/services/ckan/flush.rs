@@ -1,6 +1,7 @@
 //! Writes what workers have noted: one `package_revise` for each dataset, and none where CKAN has it so.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use ckan_worker_plugin::{Delta, Written};
@@ -43,7 +44,7 @@ pub async fn flush(
     client: &Client,
     deltas: Vec<Delta>,
     about: Option<&str>,
-    known: &mut HashMap<String, Value>,
+    known: &mut HashMap<String, Arc<Value>>,
     own: &dyn OwnWrites,
 ) -> Result<Written, Failure> {
     let mut desk = Desk { client, known, fresh: HashSet::new(), own };
@@ -57,7 +58,7 @@ pub async fn flush(
 /// One flush.
 struct Desk<'a> {
     client: &'a Client,
-    known: &'a mut HashMap<String, Value>,
+    known: &'a mut HashMap<String, Arc<Value>>,
     /// The datasets that were read just now.
     fresh: HashSet<String>,
     own: &'a dyn OwnWrites,
@@ -122,7 +123,7 @@ impl Desk<'_> {
         let id = dataset["id"].as_str().ok_or_else(|| answer::incompatible("package_show", "the dataset has no id"))?;
         let id = id.to_owned();
         self.fresh.insert(id.clone());
-        self.known.insert(id.clone(), dataset);
+        self.known.insert(id.clone(), Arc::new(dataset));
         Ok(id)
     }
 
@@ -160,7 +161,7 @@ impl Desk<'_> {
     async fn send(&mut self, revision: &Revision) -> Result<(), Failure> {
         if self.client.is_dry_run() {
             self.client.tell_revision(revision);
-            self.known.insert(revision.package.clone(), revision.after.clone());
+            self.known.insert(revision.package.clone(), Arc::new(revision.after.clone()));
             return Ok(());
         }
         self.own.before(revision)?;
@@ -173,7 +174,7 @@ impl Desk<'_> {
             return Err(answer::incompatible(ACTION, "the answer has no dataset, or another one"));
         }
         self.own.after(&package);
-        self.known.insert(revision.package.clone(), package);
+        self.known.insert(revision.package.clone(), Arc::new(package));
         Ok(())
     }
 }
