@@ -131,10 +131,12 @@ pub fn trace(failure: &Failure) -> Trace {
     Trace::of(&error).unwrap_or_else(|| panic!("{failure:?} tells its way"))
 }
 
+type Answer = dyn Fn(&str, usize) -> Vec<IpAddr> + Send + Sync;
+
 /// A name server that answers by the name and by how often it has been asked.
 #[derive(Clone)]
 pub struct Names {
-    answer: Arc<dyn Fn(&str, usize) -> Vec<IpAddr> + Send + Sync>,
+    answer: Arc<Answer>,
     asked: Arc<AtomicUsize>,
 }
 
