@@ -3,6 +3,7 @@
 mod names;
 mod stranger;
 mod tls;
+mod verify;
 
 use std::error::Error as StdError;
 use std::io;
