@@ -34,7 +34,7 @@ pub fn settings(allow: &[&str]) -> Settings {
             rate_grace: Duration::from_secs(20),
         },
         redirects_max: 3,
-        pace: PaceSettings { concurrency: 100, rate: 0 },
+        pace: PaceSettings { concurrency: 100, rate: 0, patience: Duration::from_secs(600) },
         user_agent: "ckan-worker-test".to_owned(),
     }
 }

@@ -111,7 +111,7 @@ mod tests {
                 rate_grace: second,
             },
             redirects_max: 0,
-            pace: PaceSettings { concurrency: 1, rate: 0 },
+            pace: PaceSettings { concurrency: 1, rate: 0, patience: second },
             user_agent: "test".to_owned(),
         };
         Door::new(&settings, Arc::new(SystemNames)).unwrap()

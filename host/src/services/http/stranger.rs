@@ -10,7 +10,7 @@ use rustls::ClientConfig;
 use url::Url;
 
 use super::names::Vetted;
-use super::{CONNECT_MAX, builder, verify};
+use super::{builder, verify};
 use crate::services::address::Guard;
 
 /// The most headers of an answer that are read; one with more is no answer. All together, and each alone, they are at
@@ -34,7 +34,7 @@ impl Manners {
     /// If the system's TLS roots cannot be read.
     pub fn new(user_agent: &str, connect_timeout: Duration) -> Result<Self, rustls::Error> {
         let tls = verify::tls_config()?;
-        Ok(Self { user_agent: user_agent.to_owned(), connect_timeout: connect_timeout.min(CONNECT_MAX), tls })
+        Ok(Self { user_agent: user_agent.to_owned(), connect_timeout, tls })
     }
 }
 
