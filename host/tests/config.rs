@@ -85,6 +85,7 @@ fn nothing_set_means_the_defaults_and_a_queue_of_ones_own() {
     assert_eq!((config.ckan.token_header.as_str(), config.ckan.timeout), ("Authorization", Duration::from_secs(30)));
     assert!(config.ckan.site_url.is_none() && config.ckan.api_key.is_none());
     assert_eq!((config.fetch.redirects_max, config.fetch.deadlines.total), (10, Duration::from_secs(300)));
+    assert_eq!(config.fetch.ports, [80, 443, 8080, 8443]);
     assert!(config.workers.is_empty() && config.plugin_dirs.is_empty() && !config.allow_insecure_plugin_dir);
 }
 

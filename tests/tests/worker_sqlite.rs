@@ -102,7 +102,8 @@ fn what_was_sent_is_archived_and_echoed() {
     assert_eq!(portal.left(), notices.len() as u64);
     let token = ckan_worker::demo::data::TOKEN;
     let mut worker = portal.worker(&format!(
-        "ckan.site_url = {}\nckan.api_key = {token}\nfetch.allow = 127.0.0.0/8\nfetch.timeout = 2s\n\
+        "ckan.site_url = {}\nckan.api_key = {token}\nfetch.allow = 127.0.0.0/8\n\
+         fetch.host_concurrency = 100\nfetch.host_rate = 0\nfetch.timeout = 2s\n\
          [worker:archive]\ndir = %(here)s/archive",
         sample.portal.url()
     ));

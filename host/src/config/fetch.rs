@@ -11,6 +11,8 @@ use crate::services::fetch::{Deadlines, PaceSettings, Proxy, Settings};
 
 /// From when on a download must come at `fetch.rate_min`.
 const RATE_GRACE: Duration = Duration::from_secs(30);
+/// How long a download waits for its turn with a server; it holds a thread meanwhile.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How many requests one server gets at once, if there are threads enough.
 const HOST_CONCURRENCY: usize = 4;
 
@@ -35,6 +37,7 @@ pub(super) fn settings(reader: &mut Reader<'_>, site_url: Option<&Url>, concurre
                 .count("fetch.host_concurrency")
                 .unwrap_or_else(|| (concurrency / 2).clamp(1, HOST_CONCURRENCY)),
             rate: reader.count("fetch.host_rate").unwrap_or_default(),
+            patience: PATIENCE,
         },
         user_agent: reader.text("fetch.user_agent").unwrap_or_else(|| user_agent(site_url)),
     }

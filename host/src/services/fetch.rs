@@ -109,7 +109,7 @@ impl Fetcher {
     /// # Errors
     /// As [`new`](Self::new).
     pub fn with_names(settings: Settings, names: Arc<dyn Resolve>) -> Result<Self, SetupError> {
-        let door = Door::new(&settings, names).map_err(|error| SetupError::Client(error.into()))?;
+        let door = Door::new(&settings, names).map_err(SetupError::Client)?;
         if let Some(proxy) = &settings.proxy {
             tracing::warn!(
                 "downloads go through the proxy {proxy:?} (`fetch.proxy`): it looks names up and decides where they may \

@@ -3,6 +3,7 @@
 mod names;
 mod stranger;
 mod tls;
+mod verify;
 
 use std::error::Error as StdError;
 use std::io;
@@ -19,7 +20,7 @@ pub(super) use self::stranger::{Manners, open_client, proxied_client};
 use super::address::Forbidden;
 
 /// How long opening a connection may take; a host that is switched off does not hold a run for longer.
-pub(super) const CONNECT_MAX: Duration = Duration::from_secs(10);
+const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// How long a connection may lie idle before it is closed; shorter than most servers wait.
 const IDLE_MAX: Duration = Duration::from_secs(15);
 /// The longest wait that another side can ask of us.

@@ -58,14 +58,23 @@ async fn s01_a_name_server_cannot_say_where_localhost_is() {
     assert_eq!((lab.connections(), inside.connections()), (1, 0));
 }
 
+/// Refuses all of these, by number and by name; loopback comes first.
+async fn refuses_all(addresses: &str) {
+    let addresses: Vec<IpAddr> = ips("127.0.0.2").into_iter().chain(ips(addresses)).collect();
+    let known = addresses.clone();
+    // The name `a7.example` leads to the seventh.
+    let names = Names::new(move |name, _| vec![known[name[1..].split('.').next().unwrap().parse::<usize>().unwrap()]]);
+    let rig = Rig::named(home(), names.clone());
+    for (number, address) in addresses.iter().enumerate() {
+        refuses(&rig, &format!("http://{}/", SocketAddr::new(*address, 81))).await;
+        refuses(&rig, &format!("http://a{number}.example:81/")).await;
+    }
+    assert_eq!(names.asked(), addresses.len());
+}
+
 #[tokio::test]
 async fn s02_no_private_address_is_connected_to_by_number_or_by_name() {
-    let rig = Rig::of(home());
-    for address in ips("127.0.0.2").into_iter().chain(ips(S2)) {
-        refuses(&rig, &format!("http://{}/", SocketAddr::new(address, 81))).await;
-        let named = Rig::named(home(), Names::new(move |_, _| vec![address]));
-        refuses(&named, "http://files.example:81/").await;
-    }
+    refuses_all(S2).await;
 }
 
 #[tokio::test]
@@ -76,12 +85,8 @@ async fn s03_no_address_with_another_inside_is_connected_to_by_number_or_by_name
     refuses(&Rig::of(open(port, &[])), &format!("http://[::ffff:127.0.0.1]:{port}/")).await;
     refuses(&Rig::of(home()), &format!("http://[::ffff:127.0.0.1]:{port}/")).await;
     assert_eq!(lab.connections(), 0);
+    refuses_all(S3).await;
     let rig = Rig::of(home());
-    for address in ips(S3) {
-        refuses(&rig, &format!("http://{}/", SocketAddr::new(address, 81))).await;
-        let named = Rig::named(home(), Names::new(move |_, _| vec![address]));
-        refuses(&named, "http://files.example:81/").await;
-    }
     check(&rig.failure("http://[fe80::1%25eth0]:81/").await, "fetch.invalid-url permanent: URL parsing failure");
     check(&rig.failure("http://[::1%25lo]:81/").await, "fetch.invalid-url permanent: URL parsing failure");
 }

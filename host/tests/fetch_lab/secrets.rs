@@ -99,7 +99,7 @@ async fn s14_what_is_posted_goes_to_no_other_address() {
 async fn s16_credentials_in_a_link_are_refused_and_not_shown() {
     let rig = Rig::of(home());
     for url in
-        ["http://me:hunter2@127.0.0.1:81/", "http://me:hunter2@[nonsense/?key=hunter2", "https://hunter2@a.example/"]
+        ["http://me:hunter2@127.0.0.1:81/", "http://me:hunter2@[nonsense/?key=hunter2", "https://hunter2@127.0.0.1:81/"]
     {
         let failure = rig.failure(url).await;
         check(&failure, "fetch.invalid-url permanent: URL parsing failure");

@@ -66,7 +66,7 @@ async fn s10_content_that_drips_is_given_up() {
     let rig = Rig::of(settings);
     let lab = Lab::new(|_| Answer::ThenSlowly(HEAD.to_vec(), b"x".to_vec(), Duration::from_millis(5))).await;
     let failure = rig.failure(&lab.url("/")).await;
-    check(&failure, "fetch.timeout retry: Connection timed out after 0.3");
+    check(&failure, "fetch.timeout retry: Connection timed out after ");
     assert!(failure.message.ends_with(": fewer than 10000 bytes a second came"), "{}", failure.message);
     assert_eq!(trace(&failure).status, Some(200));
 }

@@ -107,7 +107,7 @@ async fn s18_the_reason_says_what_is_wrong_with_a_servers_tls() {
         "fetch.tls: TLS error: the certificate is not valid yet",
         "fetch.tls: TLS error: the certificate is for another host",
         "fetch.tls: TLS error: the certificate is signed by nobody we trust",
-        "fetch.tls: TLS error: the certificate is signed by nobody we trust",
+        "fetch.tls: TLS error: the certificate is signed by itself",
         "fetch.tls: TLS error: the server speaks only TLS 1.1 or older, which is not safe",
         "fetch.tls: TLS error: the server speaks only TLS 1.1 or older, which is not safe",
         "fetch.tls: TLS error: the server knows no site of this name (SNI)",

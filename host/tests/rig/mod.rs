@@ -34,7 +34,7 @@ pub fn settings(allow: &[&str]) -> Settings {
             rate_grace: Duration::from_secs(20),
         },
         redirects_max: 3,
-        pace: PaceSettings { concurrency: 100, rate: 0 },
+        pace: PaceSettings { concurrency: 100, rate: 0, patience: Duration::from_secs(600) },
         user_agent: "ckan-worker-test".to_owned(),
     }
 }
@@ -131,10 +131,12 @@ pub fn trace(failure: &Failure) -> Trace {
     Trace::of(&error).unwrap_or_else(|| panic!("{failure:?} tells its way"))
 }
 
+type Answer = dyn Fn(&str, usize) -> Vec<IpAddr> + Send + Sync;
+
 /// A name server that answers by the name and by how often it has been asked.
 #[derive(Clone)]
 pub struct Names {
-    answer: Arc<dyn Fn(&str, usize) -> Vec<IpAddr> + Send + Sync>,
+    answer: Arc<Answer>,
     asked: Arc<AtomicUsize>,
 }
 

@@ -45,7 +45,8 @@ fn what_kombu_publishes_reaches_both_workers_in_order_and_ckan_hears_once_of_eac
     stage.configure(
         stage.vhost.url(),
         &format!(
-            "ckan.site_url = {}\nckan.api_key = a-token\nfetch.allow = 127.0.0.0/8\nconcurrency = 4\n\
+            "ckan.site_url = {}\nckan.api_key = a-token\nfetch.allow = 127.0.0.0/8\n\
+             fetch.host_concurrency = 100\nfetch.host_rate = 0\nconcurrency = 4\n\
              [worker:archive]\ndir = {}",
             portal.url(),
             dir.display()

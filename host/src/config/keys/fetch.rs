@@ -43,7 +43,7 @@ pub(super) const TIMEOUT: Key = key(
 pub(super) const CONNECT_TIMEOUT: Key = key(
     "fetch.connect_timeout",
     &[],
-    Duration { min: 1, max: 10 },
+    Duration { min: 1, max: 120 },
     Fixed("10s"),
     "How long it may take to open a connection, with looking up the name and agreeing on TLS.",
 );

@@ -1,5 +1,6 @@
 //! Decides whether a link may be asked at all, and by which client.
 
+use std::error::Error;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -43,10 +44,9 @@ enum Clients {
 }
 
 impl Door {
-    pub fn new(settings: &Settings, names: Arc<dyn Resolve>) -> Result<Self, http::Error> {
+    pub fn new(settings: &Settings, names: Arc<dyn Resolve>) -> Result<Self, Box<dyn Error + Send + Sync>> {
         let guard = Guard::new(settings.allow.clone());
-        let manners =
-            http::Manners { user_agent: settings.user_agent.clone(), connect_timeout: settings.deadlines.connect };
+        let manners = http::Manners::new(&settings.user_agent, settings.deadlines.connect)?;
         let clients = if let Some(proxy) = &settings.proxy {
             Clients::Proxied(http::proxied_client(&manners, &proxy.0)?)
         } else {
@@ -111,7 +111,7 @@ mod tests {
                 rate_grace: second,
             },
             redirects_max: 0,
-            pace: PaceSettings { concurrency: 1, rate: 0 },
+            pace: PaceSettings { concurrency: 1, rate: 0, patience: second },
             user_agent: "test".to_owned(),
         };
         Door::new(&settings, Arc::new(SystemNames)).unwrap()

@@ -80,7 +80,7 @@ pub(super) fn forbidden(forbidden: &Forbidden, url: &Url) -> Failure {
 pub(super) fn no_answer(trouble: Trouble, url: &Url, connect: Duration) -> Failure {
     match trouble {
         Trouble::Forbidden(reason) => forbidden(&reason, url),
-        Trouble::Timeout => timed_out(connect.min(http::CONNECT_MAX), "no connection came about"),
+        Trouble::Timeout => timed_out(connect, "no connection came about"),
         Trouble::Connect(reason) => Failure::retryable("fetch.connect", format!("Connection error: {reason}")),
         Trouble::Tls { reason, lasting: true } => Failure::permanent("fetch.tls", format!("TLS error: {reason}")),
         Trouble::Tls { reason, lasting: false } => Failure::retryable("fetch.tls", format!("TLS error: {reason}")),

@@ -16,8 +16,6 @@ use governor::{Quota, RateLimiter};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-/// How long a request waits for its turn.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// The soonest that one who was sent away should come back, and the latest.
 const COME_BACK_MIN: Duration = Duration::from_secs(1);
 const COME_BACK_MAX: Duration = Duration::from_secs(60 * 60);
@@ -31,6 +29,8 @@ pub struct Settings {
     pub concurrency: usize,
     /// How many requests it gets in a second; 0 for no limit.
     pub rate: u32,
+    /// How long a request waits for its turn.
+    pub patience: Duration,
 }
 
 /// Who is asked how often.
@@ -99,7 +99,7 @@ impl Pace {
     pub async fn enter(&self, host: &str) -> Result<Turn, Busy> {
         let host = self.host(host);
         host.is_alone()?;
-        let patient_until = Instant::now() + PATIENCE;
+        let patient_until = Instant::now() + self.settings.patience;
         let permit = match Arc::clone(&host.permits).try_acquire_owned() {
             Ok(permit) => permit,
             Err(_) => host.wait_in_line(patient_until).await.ok_or_else(|| self.come_back(&host))?,
@@ -212,8 +212,10 @@ fn forget_idle(hosts: &mut HashMap<String, Arc<Host>>) {
 mod tests {
     use super::*;
 
+    const PATIENCE: Duration = Duration::from_secs(5);
+
     fn pace(concurrency: usize, rate: u32) -> Pace {
-        Pace::new(Settings { concurrency, rate })
+        Pace::new(Settings { concurrency, rate, patience: PATIENCE })
     }
 
     async fn busy(pace: &Pace, host: &str) -> Busy {

@@ -6,10 +6,11 @@ use std::time::Duration;
 use reqwest::dns::Resolve;
 use reqwest::header::{self, HeaderMap, HeaderValue};
 use reqwest::{Client, ClientBuilder, Error, Proxy};
+use rustls::ClientConfig;
 use url::Url;
 
 use super::names::Vetted;
-use super::{CONNECT_MAX, builder};
+use super::{builder, verify};
 use crate::services::address::Guard;
 
 /// The most headers of an answer that are read; one with more is no answer. All together, and each alone, they are at
@@ -17,18 +18,30 @@ use crate::services::address::Guard;
 const HEADERS_MAX: usize = 100;
 
 /// How strangers' addresses are asked, in what one client can say about it.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Manners {
     /// What the other side is told about who asks.
-    pub user_agent: String,
+    user_agent: String,
     /// How long opening a connection may take, with finding out where the host is and agreeing on TLS.
-    pub connect_timeout: Duration,
+    connect_timeout: Duration,
+    tls: ClientConfig,
+}
+
+impl Manners {
+    /// Reads what the system trusts, once for all clients.
+    ///
+    /// # Errors
+    /// If the system's TLS roots cannot be read.
+    pub fn new(user_agent: &str, connect_timeout: Duration) -> Result<Self, rustls::Error> {
+        let tls = verify::tls_config()?;
+        Ok(Self { user_agent: user_agent.to_owned(), connect_timeout, tls })
+    }
 }
 
 /// A client that connects only where `guard` lets it.
 ///
 /// # Errors
-/// If the user agent is no header, or the system's TLS roots cannot be read.
+/// If the user agent is no header.
 pub fn open_client(manners: &Manners, guard: Guard, names: Arc<dyn Resolve>) -> Result<Client, Error> {
     client(manners).dns_resolver(Arc::new(Vetted { names, guard: Arc::new(guard) })).build()
 }
@@ -47,7 +60,8 @@ fn client(manners: &Manners) -> ClientBuilder {
     builder()
         .user_agent(&manners.user_agent)
         .default_headers(headers)
-        .connect_timeout(manners.connect_timeout.min(CONNECT_MAX))
+        .connect_timeout(manners.connect_timeout)
+        .tls_backend_preconfigured(manners.tls.clone())
         .http1_only()
         .http1_max_headers(HEADERS_MAX)
         .pool_max_idle_per_host(2)

@@ -1,6 +1,10 @@
 //! Says in words why no secure connection came about.
 
-use rustls::{AlertDescription as Alert, CertificateError as Certificate, Error, PeerIncompatible as Incompatible};
+use rustls::{
+    AlertDescription as Alert, CertificateError as Certificate, Error, OtherError, PeerIncompatible as Incompatible,
+};
+
+use super::verify::SignedByItself;
 
 /// What is wrong with the other side's TLS, and whether trying again is of no use.
 pub(super) fn reason(error: &Error) -> (String, bool) {
@@ -32,16 +36,18 @@ fn certificate(problem: &Certificate) -> String {
             "the certificate is for another host"
         }
         Certificate::UnknownIssuer => {
-            "the certificate is signed by nobody we trust: by itself, or an intermediate certificate is missing"
+            "the certificate is signed by nobody we trust, or the server leaves out an intermediate certificate"
         }
         Certificate::Revoked => "the certificate has been revoked",
-        // How a certificate of a certificate authority is answered that a server shows as its own.
-        Certificate::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
-            "the certificate is signed by itself"
-        }
+        Certificate::Other(other) if is_signed_by_itself(other) => "the certificate is signed by itself",
         other => return format!("the certificate is not valid: {other}"),
     };
     words.to_owned()
+}
+
+fn is_signed_by_itself(other: &OtherError) -> bool {
+    // An authority's own certificate in the place of a server's is refused before its signer is looked for.
+    other.0.is::<SignedByItself>() || other.0.to_string().contains("CaUsedAsEndEntity")
 }
 
 fn incompatible(problem: &Incompatible) -> String {
