@@ -126,7 +126,6 @@ impl<'a> Round<'a> {
     pub fn is_due(&self, resource: &Resource, record: Option<&Record>, place: Option<&Place>) -> bool {
         let Some(record) = record else { return true };
         record.is_due(&resource.inputs(), self.policy.bytes_max, self.started)
-            || record.deleted_at.is_some()
             || record.private != self.dataset.private
             || !self.has_its_copy(resource, record, place)
     }

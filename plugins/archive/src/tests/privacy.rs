@@ -133,6 +133,17 @@ fn s22_copies_of_resources_that_left_a_dataset_go_when_it_becomes_private() {
 }
 
 #[test]
+fn the_record_of_a_broken_link_says_that_its_dataset_is_private_now() {
+    let rig = Rig::set(json!({ "private_dir": "{dir}/private" }), json!([resource(URL)]));
+    rig.bench.web(URL).status(404);
+    for private in [false, true, false] {
+        rig.set_private(private);
+        assert_eq!(rig.run(), done());
+        rig.check_record(json!({ "private": private, "is_broken": true }));
+    }
+}
+
+#[test]
 fn links_of_private_datasets_are_looked_at_only_where_that_is_asked_for() {
     let mut rig = Rig::set(json!({ "mode": "check" }), json!([resource(URL)]));
     rig.bench.web(URL).body(CSV);
