@@ -160,3 +160,29 @@ fn what_is_slept_uses_up_the_deadline_and_nobody_waits() {
     assert_eq!(bench.consume(&Actor::default(), resource_changed()).unwrap_err().class(), Class::Cancelled);
     assert_eq!(bench.consume(&Actor::default(), package_changed()).unwrap_err().class(), Class::Cancelled);
 }
+
+#[test]
+fn what_pages_take_uses_up_the_deadline_and_a_request_may_allow_less() {
+    struct Asks;
+    impl Worker for Asks {
+        type Config = NoSettings;
+
+        fn create(_: NoSettings, _: &Host<'_>) -> Result<Self> {
+            Ok(Self)
+        }
+
+        fn consume(&self, _: &Notification<'_>, host: &Host<'_>) -> Result<Outcome> {
+            let ask = || host.request("http://slow.example/").bytes_max(10);
+            ask().send()?;
+            let left = host.remaining();
+            let late = ask().timeout(Duration::from_secs(1)).send().err().map(|error| error.code().to_owned());
+            Ok(Outcome::skipped(format!("{left:?} {late:?} {:?}", host.remaining())))
+        }
+    }
+    let bench = Bench::default();
+    bench.web("http://slow.example/").body("x").takes(Duration::from_secs(4));
+    bench.deadline(Duration::from_secs(10));
+    let outcome = bench.consume(&bench.create::<Asks>(json!({})).unwrap(), package_changed());
+    let expected = r#"Some(6s) Some("fetch.timeout") Some(5s)"#;
+    assert_eq!(outcome, Ok(Outcome::skipped(expected)));
+}

@@ -15,9 +15,8 @@ use crate::{report, schedule, writeback};
 /// How long the record of a deleted resource is remembered while its dataset lives.
 const REMEMBERED: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// Takes back what is kept of a dataset that is private: the directory is for everybody to read.
+/// Forgets a dataset that is private and not to be looked at; its copies are gone already.
 pub fn withdraw(round: &Round<'_>, memory: &mut Memory<'_>) -> Result<Outcome> {
-    leave_other_room(round, memory)?;
     for id in memory.ids() {
         if memory.is_full() {
             break;
@@ -30,11 +29,11 @@ pub fn withdraw(round: &Round<'_>, memory: &mut Memory<'_>) -> Result<Outcome> {
     Ok(Outcome::skipped("chose not to download: the dataset is private"))
 }
 
-/// Removes what lies in the room for the other audience, and answers of how many resources there was something.
-pub fn leave_other_room(round: &Round<'_>, memory: &Memory<'_>) -> Result<usize> {
+/// Removes what lies in the room for the other audience: the public one is for everybody to read.
+pub fn leave_other_room(round: &Round<'_>, memory: &Memory<'_>) -> Result<()> {
     let (rooms, dataset) = (round.rooms, round.dataset);
     let other = if dataset.private { &rooms.public } else { &rooms.private };
-    let Some(other) = other else { return Ok(0) };
+    let Some(other) = other else { return Ok(()) };
     let mut ids: BTreeSet<String> = dataset.all_ids().map(str::to_owned).collect();
     ids.extend(memory.ids());
     let mut removed = 0;
@@ -45,7 +44,7 @@ pub fn leave_other_room(round: &Round<'_>, memory: &Memory<'_>) -> Result<usize>
         report::withdrawn(dataset, removed, round.host);
         writeback::forget_cache_urls(round)?;
     }
-    Ok(removed)
+    Ok(())
 }
 
 /// Buries the resources that are remembered and no longer in the dataset, and answers how many.

@@ -56,29 +56,47 @@ impl Worker for Archive {
     fn consume(&self, notification: &Notification<'_>, host: &Host<'_>) -> Result<Outcome> {
         let clock = Clock::at_the_start(*host);
         let id = dataset::checked_id(*notification)?;
-        let dataset: Option<Dataset> = host.ckan().dataset(id)?;
-        let mut memory = Memory::of(dataset.as_ref().map_or(id, |dataset| &dataset.id), *host)?;
-        let dataset = match &dataset {
-            Some(dataset) if !dataset.is_deleted() => dataset,
-            gone => {
-                return leave::bury_dataset(
-                    *notification,
-                    gone.as_ref(),
-                    (&self.policy, &self.rooms),
-                    &mut memory,
-                    *host,
-                );
-            }
-        };
-        if !dataset.is_active() {
-            return Ok(Outcome::skipped(format!("the dataset is not published: its state is {:?}", dataset.state)));
-        }
         let (policy, rooms) = (&self.policy, &self.rooms);
+        let Some(dataset) = host.ckan().dataset::<Dataset>(id)? else {
+            let mut memory = Memory::of(id, *host)?;
+            return leave::bury_dataset(*notification, None, (policy, rooms), &mut memory, *host);
+        };
+        let dataset = &dataset;
+        let mut memory = Memory::of(&dataset.id, *host)?;
         let round = Round { policy, rooms, dataset, host: *host, started: Timestamp::now(), clock };
-        if dataset.private && !policy.private {
-            return leave::withdraw(&round, &mut memory);
+        // What became private is taken back before anything else is tried, whatever else became of the dataset.
+        leave::leave_other_room(&round, &memory)?;
+        match self.gate(dataset) {
+            Gate::Deleted => leave::bury_dataset(*notification, Some(dataset), (policy, rooms), &mut memory, *host),
+            Gate::Private => leave::withdraw(&round, &mut memory),
+            Gate::Unpublished => {
+                Ok(Outcome::skipped(format!("the dataset is not published: its state is {:?}", dataset.state)))
+            }
+            Gate::Open => round.go(&mut memory, is_doubtful(*notification, dataset)),
         }
-        round.go(&mut memory, is_doubtful(*notification, dataset))
+    }
+}
+
+/// What is done with a dataset.
+enum Gate {
+    /// It is deleted: what was kept of it goes.
+    Deleted,
+    /// It is private, and private ones are not looked at: what was kept of it goes.
+    Private,
+    /// It is not there for the public yet: it is left alone.
+    Unpublished,
+    /// Its resources are looked at.
+    Open,
+}
+
+impl Archive {
+    fn gate(&self, dataset: &Dataset) -> Gate {
+        match dataset {
+            dataset if dataset.is_deleted() => Gate::Deleted,
+            dataset if dataset.private && !self.policy.private => Gate::Private,
+            dataset if !dataset.is_active() => Gate::Unpublished,
+            _ => Gate::Open,
+        }
     }
 }
 

@@ -58,7 +58,6 @@ impl<'a> Round<'a> {
         let mut summary = Summary::default();
         let mut later = Later::default();
         let mut untold = Vec::new();
-        let withdrawn = leave::leave_other_room(self, memory)?;
         let buried = leave::bury_orphans(self, memory)?;
         for resource in self.dataset.resources() {
             self.host.check_cancelled()?;
@@ -88,7 +87,7 @@ impl<'a> Round<'a> {
         self.schedule(memory, &later, summary.has_progress(), doubtful)?;
         if summary != Summary::default() {
             summary.log(self.dataset, self.host);
-        } else if withdrawn + buried == 0 {
+        } else if buried == 0 {
             return Ok(Outcome::skipped(self.why_nothing()));
         }
         Ok(Outcome::done())
@@ -126,7 +125,6 @@ impl<'a> Round<'a> {
     pub fn is_due(&self, resource: &Resource, record: Option<&Record>, place: Option<&Place>) -> bool {
         let Some(record) = record else { return true };
         record.is_due(&resource.inputs(), self.policy.bytes_max, self.started)
-            || record.deleted_at.is_some()
             || record.private != self.dataset.private
             || !self.has_its_copy(resource, record, place)
     }

@@ -191,25 +191,30 @@ impl Settings {
 
     fn rooms(&self) -> Result<Rooms> {
         if self.mode == Mode::Check {
-            return Ok(Rooms { public: None, private: None });
+            // What was kept before is still taken back when it becomes private or is deleted.
+            let there = |dir: &Option<PathBuf>| dir.clone().filter(|dir| dir.is_dir());
+            return open(there(&self.dir), there(&self.private_dir));
         }
-        let Some(dir) = &self.dir else {
+        if self.dir.is_none() {
             return Err(refusal("dir: this setting is missing; only `mode = check` needs none"));
-        };
+        }
         if self.private == Some(true) && self.private_dir.is_none() {
             return Err(refusal(
                 "private: the copies of private datasets need a directory of their own: \
                  set `private_dir`, which no web server may serve to everybody",
             ));
         }
-        let public = Store::open("dir", dir, Audience::Everybody)?;
-        let private = self.private_dir.as_ref().map(|dir| Store::open("private_dir", dir, Audience::Group));
-        let private = private.transpose()?;
-        if private.as_ref().is_some_and(|private| private.overlaps(&public)) {
-            return Err(refusal("private_dir: it must be apart from `dir`, which is for everybody to read"));
-        }
-        Ok(Rooms { public: Some(public), private })
+        open(self.dir.clone(), self.private_dir.clone())
     }
+}
+
+fn open(dir: Option<PathBuf>, private_dir: Option<PathBuf>) -> Result<Rooms> {
+    let public = dir.map(|dir| Store::open("dir", &dir, Audience::Everybody)).transpose()?;
+    let private = private_dir.map(|dir| Store::open("private_dir", &dir, Audience::Group)).transpose()?;
+    if private.as_ref().zip(public.as_ref()).is_some_and(|(private, public)| private.overlaps(public)) {
+        return Err(refusal("private_dir: it must be apart from `dir`, which is for everybody to read"));
+    }
+    Ok(Rooms { public, private })
 }
 
 fn refusal(message: &str) -> Error {

@@ -110,3 +110,16 @@ fn a_copy_of_an_earlier_mode_is_not_spoken_of() {
     rig.check_record(json!({ "status_id": 0, "hash": CSV_SHA256 }));
     assert_eq!(rig.files(), ["archive.json", "trees.csv"]);
 }
+
+#[test]
+fn a_copy_of_an_earlier_mode_is_taken_back_all_the_same() {
+    for (field, value) in [("private", json!(true)), ("state", json!("deleted"))] {
+        let mut rig = Rig::new(json!([resource(URL)]));
+        rig.bench.web(URL).body(CSV);
+        assert_eq!(rig.run(), done());
+        rig.reset(json!({ "mode": "check" }));
+        rig.edit(|dataset| dataset[field] = value);
+        rig.run().unwrap();
+        assert_eq!(rig.files(), [""; 0], "{field}");
+    }
+}

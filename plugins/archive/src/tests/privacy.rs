@@ -93,6 +93,23 @@ fn s22_the_public_copy_is_gone_before_anything_else_is_tried() {
 }
 
 #[test]
+fn s22_what_became_private_is_taken_back_whatever_else_became_of_the_dataset() {
+    for state in ["draft", "deleted"] {
+        for private_dir in [json!({}), json!({ "private_dir": "{dir}/private" })] {
+            let mut settings = private_dir;
+            settings["deleted"] = json!("keep");
+            let rig = Rig::set(settings, json!([resource(URL)]));
+            rig.bench.web(URL).body(CSV);
+            assert_eq!(rig.run(), done());
+            rig.set_private(true);
+            rig.edit(|dataset| dataset["state"] = json!(state));
+            rig.run().unwrap();
+            assert!(rig.below("public").is_empty(), "{state}");
+        }
+    }
+}
+
+#[test]
 fn s22_a_dataset_that_ckan_finds_invalid_is_withdrawn_all_the_same() {
     let rig = Rig::set(json!({ "cache_url_root": "https://cache.example" }), json!([resource(URL)]));
     rig.bench.web(URL).body(CSV);
@@ -130,6 +147,17 @@ fn s22_copies_of_resources_that_left_a_dataset_go_when_it_becomes_private() {
     rig.set_private(true);
     assert_eq!(rig.run(), skipped());
     assert!(rig.below("public").is_empty());
+}
+
+#[test]
+fn the_record_of_a_broken_link_says_that_its_dataset_is_private_now() {
+    let rig = Rig::set(json!({ "private_dir": "{dir}/private" }), json!([resource(URL)]));
+    rig.bench.web(URL).status(404);
+    for private in [false, true, false] {
+        rig.set_private(private);
+        assert_eq!(rig.run(), done());
+        rig.check_record(json!({ "private": private, "is_broken": true }));
+    }
 }
 
 #[test]

@@ -120,8 +120,18 @@ fn a_write_back_that_failed_after_all_was_done_is_not_repeated() {
 fn what_somebody_sets_by_hand_is_left_alone_until_the_file_changes() {
     let rig = Rig::two();
     assert_eq!(rig.run(), done());
-    rig.edit(|dataset| dataset["resources"][0]["mimetype"] = json!("text/csv; header=present"));
+    let by_hand = json!("text/csv; header=present");
+    rig.set_resource("mimetype", by_hand.clone());
     assert_eq!(rig.run(), nothing_changed());
+    rig.come_due();
+    assert_eq!(rig.recheck(), done());
+    rig.check_record(json!({ "status_id": 1, "http_status": 200 }));
+    assert_eq!(rig.dataset()["resources"][0]["mimetype"], by_hand);
+
+    rig.bench.web(URL).body("a,b\n1,2\n");
+    rig.come_due();
+    assert_eq!(rig.recheck(), done());
+    assert_eq!(rig.dataset()["resources"][0]["mimetype"], "text/csv");
 }
 
 #[test]
