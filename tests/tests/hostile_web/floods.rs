@@ -1,10 +1,10 @@
 //! Servers that never come to an end, and one that has more than enough: the host stays small, and the others' files
 //! are archived meanwhile.
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use ckan_worker::demo::{Dataset, Datasets};
+use serde_json::json;
 
 use crate::bomb;
 use crate::lab::{Lab, SOON};
@@ -142,13 +142,9 @@ fn said(lab: &Lab, resource: &str, text: &str) -> bool {
 fn s21_a_dataset_of_10000_files_on_one_server_keeps_nobody_from_work() {
     const MANY: usize = 10_000;
     let (many, web) = (Web::start("127.0.0.6", |path| file("text/csv", &body_of(path))), ordinary());
-    let mut huge = Dataset::new("huge");
-    for number in 0..MANY {
-        let mut path = String::new();
-        write!(path, "/{number}.csv").unwrap();
-        huge = huge.resource(&format!("file {number}"), &many.url(&path), "CSV");
-    }
-    let mut lab = Lab::new(with_ordinary(Datasets::default(), &web).with(huge));
+    let resource = |number| json!({"name": format!("file {number}"), "url": many.url(&format!("/{number}.csv"))});
+    let mut lab = Lab::new(with_ordinary(Datasets::default(), &web));
+    lab.portal.create(Dataset::new("huge").set("resources", (0..MANY).map(resource).collect::<Vec<_>>()));
     lab.configure(PATIENT, "");
     lab.announce(["huge"]);
     lab.start(&["archive"]);
