@@ -64,8 +64,11 @@ impl Scene {
 
     /// Tells the actor to do something about the dataset whose file was uploaded.
     fn act(&self, act: &str) {
-        let dataset = Dataset::new(&format!("uploaded-{RESOURCE}"));
-        let payload = json!({"id": dataset.id(), "act": act});
+        self.act_on(Dataset::new(&format!("uploaded-{RESOURCE}")).id(), act);
+    }
+
+    fn act_on(&self, id: &str, act: &str) {
+        let payload = json!({"id": id, "act": act});
         let notification = json!({"routing_key": "Package", "operation": "changed", "payload": payload});
         self.lab.publish([notification.to_string().into_bytes()]);
     }
@@ -210,7 +213,7 @@ fn told(lab: &mut Lab) -> Vec<(String, String)> {
 fn s15_the_token_stands_in_no_output_no_file_no_letter_and_no_environment() {
     let mut scene = Scene::new();
     let lab = &mut scene.lab;
-    lab.configure("attempts = 2\nretry.delays = 100ms\nconcurrency = 1", "");
+    lab.configure("attempts = 2\nretry.delays = 100ms\nconcurrency = 2", "");
     let actions = have_it_repeated(lab);
     scene.announce_all();
     for action in &actions {
@@ -220,7 +223,8 @@ fn s15_the_token_stands_in_no_output_no_file_no_letter_and_no_environment() {
         scene.act(act);
     }
     let gate = scene.lab.worker.path("gate");
-    scene.act(&format!("gate:{}", gate.display()));
+    // In a lane of its own: others are tried again meanwhile.
+    scene.act_on("gate", &format!("gate:{}", gate.display()));
     let lab = &mut scene.lab;
     lab.start(&["-vv", "archive", "actor"]);
     lab.wait_until("the end of all but one", |lab| lab.left() == 1);
@@ -259,7 +263,8 @@ fn s15_a_token_that_is_refused_or_stands_beside_a_mistake_is_not_shown() {
     let trail = Trail::of(TOKEN);
     lab.start(&["-vv", "archive"]);
     assert_eq!(lab.worker.wait(SOON).code(), Some(77), "{}", lab.worker.report());
-    for (arguments, code) in [(&["check", "archive"][..], 1), (&["-k", TOKEN, "--set", TOKEN, "archive"], 2)] {
+    let misspelled = format!("ckan.api_kye={TOKEN}");
+    for (arguments, code) in [(&["check", "archive"][..], 77), (&["-k", TOKEN, "--set", &misspelled, "archive"], 78)] {
         let output = lab.command(arguments).arg("-vv").output().unwrap();
         let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         assert_eq!(output.status.code(), Some(code), "{arguments:?}:\n{text}");
