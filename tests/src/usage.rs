@@ -14,20 +14,26 @@ pub struct Usage {
 impl Usage {
     /// Reads it from `/proc`; 0 where there is none.
     pub fn of_this_process() -> Self {
-        Self { cpu_us: cpu_us().unwrap_or(0), rss_max_bytes: rss_max_bytes().unwrap_or(0) }
+        Self { cpu_us: cpu_us("self").unwrap_or(0), rss_max_bytes: rss_max_bytes("self").unwrap_or(0) }
+    }
+
+    /// The same of another process; `None` if it does not run, or there is no `/proc`.
+    pub fn of(pid: u32) -> Option<Self> {
+        let process = pid.to_string();
+        Some(Self { cpu_us: cpu_us(&process)?, rss_max_bytes: rss_max_bytes(&process)? })
     }
 }
 
-fn cpu_us() -> Option<u64> {
-    let stat = fs::read_to_string("/proc/self/stat").ok()?;
+fn cpu_us(process: &str) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     // The name in brackets may hold anything; counted behind it, user and system time are the 12th and 13th field.
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
     let (user, system): (u64, u64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
     Some((user + system) * 10_000)
 }
 
-fn rss_max_bytes() -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
+fn rss_max_bytes(process: &str) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
     Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
 }

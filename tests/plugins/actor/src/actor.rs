@@ -137,6 +137,10 @@ fn do_one(act: &str, rest: &str, notification: Notification<'_>, host: &Host<'_>
             let fetched = host.fetch(what, FETCH_BYTES_MAX)?;
             host.info(&format!("fetched {} bytes, sha256 {}", fetched.bytes, fetched.sha256));
         }
+        "request" => {
+            let response = host.request(what).bytes_max(FETCH_BYTES_MAX).send()?;
+            host.info(&format!("answered {} after {} redirects", response.status(), response.trace.redirects.len()));
+        }
         _ => return Err(Error::permanent(format!("the actor knows no act {act:?}"))),
     }
     Ok(Outcome::done())

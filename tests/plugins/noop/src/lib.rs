@@ -9,7 +9,7 @@ use std::time::Instant;
 use ckan_worker_plugin::prelude::*;
 
 #[path = "../../../src/usage.rs"]
-mod usage;
+pub mod usage;
 
 #[derive(Deserialize)]
 #[serde(crate = "ckan_worker_plugin::serde")]
