@@ -12,7 +12,6 @@ pub mod app;
 pub mod dispatch;
 mod pool;
 mod process;
-mod outcome;
 mod desk;
 mod execute;
 mod admit;

@@ -1,5 +1,7 @@
 //! One thread's way through a lane: each notification, each worker in the order of the command line.
 
+mod outcome;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::PoisonError;
 use std::time::{Duration, Instant, SystemTime};
@@ -10,7 +12,6 @@ use crate::desk::Desk;
 use crate::execute::{self, execute};
 use crate::journal::Slot;
 use crate::observe::{RunEnded, log_run};
-use crate::outcome;
 use crate::retry::{Attempt, Disposition, Outcome, Wait, rung_name};
 use crate::seed;
 use crate::services::call::{Services, Shown};

@@ -145,7 +145,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("reqwest", &["host/src/services/http"]),
     ("clap", &["host/src/cli"]),
     ("abi_stable", &["plugin-api", "host/src/catalog/load", "host/src/catalog/layout", "host/src/services/ffi"]),
-    ("rusqlite", &["host/src/store", "host/src/journal", "host/src/source/sqlite", "host/src/services/state"]),
+    ("rusqlite", &["host/src/store", "host/src/journal", "host/src/source/sqlite", "host/src/database"]),
 ];
 
 fn is_behind(file: &str, door: &str) -> bool {

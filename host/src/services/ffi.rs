@@ -1,6 +1,7 @@
 //! The host's side of the vtable: what a plugin's call arrives at.
 #![expect(unsafe_code, reason = "the host's side of the border")]
 
+use std::borrow::Cow;
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use ckan_worker_plugin::Level;
 use tracing::level_filters::LevelFilter;
 
 use super::Failure;
-use super::call::{Call, Services, lossy};
+use super::call::{Call, Services};
 use crate::catalog::{LoadedLibrary, LoadedWorker, Refusal};
 
 /// Makes a worker from its settings, a JSON object.
@@ -105,7 +106,25 @@ unsafe extern "C" fn log_line(
     fields: RSlice<'_, Attr<'_>>,
 ) {
     // SAFETY: plugins pass the context on as they got it, while it is valid; so does every function below.
-    unsafe { on_call(context, |call| call.log(level, &lossy(message), fields.as_slice())) };
+    unsafe { on_call(context, |call| log(call, level, message, fields.as_slice())) };
+}
+
+fn log(call: &Call<'_>, level: u32, message: RStr<'_>, fields: &[Attr<'_>]) {
+    let level = match level {
+        0 | 1 => Level::Error,
+        2 => Level::Warn,
+        3 => Level::Info,
+        4 => Level::Debug,
+        _ => Level::Trace,
+    };
+    let fields: Vec<_> = fields.iter().map(|field| (lossy(field.key), lossy(field.value))).collect();
+    let fields: Vec<(&str, &str)> = fields.iter().map(|(key, value)| (key.as_ref(), value.as_ref())).collect();
+    call.log(level, &lossy(message), &fields);
+}
+
+/// A text as a plugin sent it, UTF-8 for certain: one in another language may not have kept that promise.
+fn lossy(sent: RStr<'_>) -> Cow<'_, str> {
+    String::from_utf8_lossy(sent.as_rslice().as_slice())
 }
 
 unsafe extern "C" fn log_level(context: *const c_void) -> u32 {

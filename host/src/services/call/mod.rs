@@ -5,14 +5,12 @@ mod own;
 mod portal;
 mod strangers;
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ckan_worker_abi::Attr;
 use ckan_worker_plugin::{Delta, Level};
 use serde_json::Value;
 use tokio::runtime::Handle;
@@ -166,18 +164,10 @@ impl<'a> Call<'a> {
         .is_ok()
     }
 
-    pub(super) fn log(&self, level: u32, message: &str, fields: &[Attr<'_>]) {
-        let level = match level {
-            0 | 1 => Level::Error,
-            2 => Level::Warn,
-            3 => Level::Info,
-            4 => Level::Debug,
-            _ => Level::Trace,
-        };
-        let fields: Vec<_> = fields.iter().map(|field| (lossy(field.key), lossy(field.value))).collect();
-        let fields: Vec<(&str, &str)> = fields.iter().map(|(key, value)| (key.as_ref(), value.as_ref())).collect();
+    /// Writes a line to the host's log, and tells whoever watches.
+    pub(super) fn log(&self, level: Level, message: &str, fields: &[(&str, &str)]) {
         let delivery = self.about.map(|about| about.delivery);
-        let line = LogLine { worker: self.worker, delivery, level, message, fields: &fields };
+        let line = LogLine { worker: self.worker, delivery, level, message, fields };
         log(&line);
         if let Some(observer) = &self.services.observer {
             observer.logged(&line);
@@ -228,9 +218,4 @@ fn json(answer: &impl serde::Serialize) -> Result<Bytes, Failure> {
     let json = serde_json::to_vec(answer)
         .map_err(|error| Failure::permanent("fetch.path", format!("a path that is not text: {error}")))?;
     Ok(json.into())
-}
-
-/// A text as a plugin sent it, UTF-8 for certain: one in another language may not have kept that promise.
-pub(super) fn lossy(sent: ckan_worker_abi::abi_stable::std_types::RStr<'_>) -> Cow<'_, str> {
-    String::from_utf8_lossy(sent.as_rslice().as_slice())
 }

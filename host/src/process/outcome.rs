@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::Ended;
 use crate::delivery::{DeliveryId, Fate, Letter};
-use crate::process::Ended;
 use crate::retry::{Disposition, Outcome};
 use crate::subscription::Member;
 use crate::task::Job;
 
 /// The class of a notification that tells how a run ended.
-pub const RUN: &str = "Run";
+const RUN: &str = "Run";
 
 /// What is told of a run that has ended, a letter for each worker that wants to hear it. Of runs that only heard of others
 /// nothing is told, so that it comes to an end; nor of those that had nothing to do.
