@@ -62,8 +62,8 @@ fn a_plugin_for_abi_2_is_refused_before_any_of_its_code_runs() {
     let (path, trap) = (rig.path("libtrap.so"), rig.path("trap"));
     fixtures::build_trap(&path, &trap, Some(&manifest("2.0.0")), &[]);
     set_mode(&path, 0o755);
-    let text = "plugin 'trap' (DIR/libtrap.so): built for plugin ABI 2.0, this worker speaks 1.0; use a 'trap' that is \
-                built for ABI 1.0, or a worker that speaks 2.0 (plugin 1.0.0, rustc 1.88.0)";
+    let text = "plugin 'trap' (DIR/libtrap.so): built for plugin ABI 2.0, this worker speaks 1.0–1.1; use a 'trap' that is \
+                built for ABI 1.0–1.1, or a worker that speaks 2.0 (plugin 1.0.0, rustc 1.88.0)";
     rig.refuses(&path, State::Incompatible, text);
     assert!(!trap.exists());
 
@@ -117,7 +117,7 @@ fn a_plugin_whose_types_are_not_those_of_its_abi_version_is_refused() {
     let refusal = rig.load(&path).unwrap_err();
     rig.says(
         &refusal,
-        "plugin 'liar' (DIR/libckan_worker_liar.so): type layout differs although both say ABI 1.0 (field \
+        "plugin 'liar' (DIR/libckan_worker_liar.so): type layout differs although both say ABI 1.1 (field \
          'Reply.flags': expected u32, found u64); this is a bug in the plugin's build, see the full report with: worker \
          plugins inspect --abi DIR/libckan_worker_liar.so",
     );

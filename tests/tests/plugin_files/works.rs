@@ -26,7 +26,7 @@ fn a_plugin_built_outside_of_the_workspace_with_other_flags_is_loaded_and_works(
 fn a_plugin_built_with_a_newer_abi_of_the_same_major_version_is_loaded_and_works() {
     let rig = Rig::new();
     let library = rig.load(&rig.put("libckan_worker_newer.so", &fs::read(&fixtures::built().newer).unwrap())).unwrap();
-    assert_eq!(library.manifest().abi, "1.1.0");
+    assert_eq!(library.manifest().abi, "1.2.0");
     assert_eq!(rig.works(&library).len(), 2);
 }
 
