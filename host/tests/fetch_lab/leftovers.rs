@@ -35,8 +35,10 @@ async fn s20_what_a_killed_worker_was_fetching_is_gone_after_the_next_start() {
 
     child.kill().await.unwrap();
     assert!(files(&room) > 1, "nobody is left who could have deleted it");
+    let orphan = room.join("fetch-orphan");
+    std::fs::write(&orphan, "").unwrap();
     for number in 0..10_000 {
-        std::fs::write(room.join(format!("fetch-{number}")), "").unwrap();
+        std::fs::hard_link(&orphan, room.join(format!("fetch-{number}"))).unwrap();
     }
     let next = Room::new(parent.path()).unwrap();
     assert_eq!(rooms(parent.path()), [next.path()]);
