@@ -236,8 +236,12 @@ impl App {
             source::open(&self.config.queue, self.in_hand_max(&members))?
         };
         let settings = self.dispatch_settings(&members);
+        let used = Arc::clone(&services);
         let dispatcher = Dispatcher::new(source, journal, Arc::clone(&members), services, give_up, settings);
         let stopped = runtime.block_on(dispatcher.run(stop));
+        if let Some(usage) = used.usage() {
+            tracing::info!("what workers asked for: {usage}");
+        }
         let_go(members, self.config.run.grace);
         runtime.shutdown_background();
         Ok(stopped?)

@@ -14,6 +14,12 @@ pub trait Observer: Send + Sync {
         let _ = run;
     }
 
+    /// In a dry run, a write to CKAN was not sent: the action and its parameters, or for what workers noted
+    /// `{"id": …, "changes": [{"resource", "field", "from", "to"}]}`.
+    fn would_write(&self, action: &str, parameters: &serde_json::Value) {
+        let _ = (action, parameters);
+    }
+
     /// A worker has logged a line.
     fn logged(&self, line: &LogLine<'_>) {
         let _ = line;

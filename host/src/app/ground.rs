@@ -43,8 +43,12 @@ impl Ground {
         let (give_up, is_given_up) = watch::channel(false);
         let ckan = ckan::Client::new(app.config.ckan.clone());
         let fetcher = fetch::Fetcher::new(app.config.fetch.clone());
+        let mut ckan = ckan.map_err(|error| AppError::Services(error.to_string()))?;
+        if let Some(observer) = app.observer.clone() {
+            ckan = ckan.telling(Box::new(move |action, parameters| observer.would_write(action, parameters)));
+        }
         let services = Services {
-            ckan: ckan.map_err(|error| AppError::Services(error.to_string()))?,
+            ckan,
             fetcher: fetcher.map_err(|error| AppError::Services(error.to_string()))?,
             fetched_dir: room.path().to_owned(),
             host_id: host_id(),

@@ -1,6 +1,9 @@
 //! `worker WORKER…`: runs workers until it is told to stop.
 
+mod dry;
+
 use std::io::{BufRead as _, IsTerminal as _, stdin};
+use std::sync::Arc;
 
 use super::{configured, exit_of, fail, say, stop};
 use crate::app::App;
@@ -35,7 +38,10 @@ pub fn run(cli: &Cli) -> Exit {
     {
         return exit;
     }
-    let app = cli.workers.iter().fold(App::new(config), App::worker);
+    let mut app = cli.workers.iter().fold(App::new(config), App::worker);
+    if cli.running.dry_run {
+        app = app.observer(Arc::new(dry::Printer::new(cli.output.format)));
+    }
     let stop = stop::on_signals();
     match app.until_empty(cli.running.until_empty).run(stop.stopping.clone()) {
         Ok(summary) => {

@@ -46,6 +46,31 @@ pub struct Services {
     pub observer: Option<Arc<dyn Observer>>,
 }
 
+impl Services {
+    /// How the services were used so far, for a log line; `None` if nobody used them.
+    pub fn usage(&self) -> Option<String> {
+        let calls = self
+            .ckan
+            .counted()
+            .calls
+            .into_iter()
+            .map(|(kind, ended, count)| (format!("ckan {} {}", lower(kind), lower(ended)), count));
+        let fetches = self.fetcher.counts().snapshot().outcomes.into_iter();
+        let fetches = fetches.map(|(outcome, count)| (format!("fetch {outcome}"), count));
+        let used: Vec<String> = calls
+            .chain(fetches)
+            .filter(|(_, count)| *count > 0)
+            .map(|(what, count)| format!("{what} {count}"))
+            .collect();
+        (!used.is_empty()).then(|| used.join(", "))
+    }
+}
+
+/// The name of a variant as a word in a sentence.
+fn lower(variant: impl std::fmt::Debug) -> String {
+    format!("{variant:?}").to_lowercase()
+}
+
 /// One call into a worker.
 pub struct Call<'a> {
     pub(super) services: &'a Services,
