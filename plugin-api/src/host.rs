@@ -125,7 +125,7 @@ impl<'a> Host<'a> {
     /// the call ends: rename it away to keep it.
     ///
     /// # Errors
-    /// `fetch.forbidden-address`, `fetch.invalid-url`, `fetch.status`, `fetch.too-large`, `fetch.timeout`,
+    /// `fetch.forbidden-address`, `fetch.forbidden-port`, `fetch.host-busy`, `fetch.invalid-url`, `fetch.status`, `fetch.too-large`, `fetch.timeout`,
     /// `fetch.redirects`, `fetch.tls`, `fetch.connect`, …: see [`Error::code`]. Those that cannot pass are permanent.
     pub fn fetch(&self, url: &str, bytes_max: u64) -> Result<Fetched> {
         let request = serde_json::to_vec(&FetchRequest { url, bytes_max })?;

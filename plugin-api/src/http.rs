@@ -18,9 +18,9 @@ pub enum Method {
     /// For the head of its answer.
     Head,
     /// Whether it answers: by HEAD, and where that is refused or not answered by a GET of one byte, and then by a whole
-    /// GET of which nothing is kept.
+    /// GET of which nothing is kept. The status may be 206 then, and the length stands in `content-range`.
     Check,
-    /// To take something. Redirects are not followed.
+    /// To take something. Redirects are not followed: a status from 300 to 399 is an answer.
     Post,
 }
 
@@ -76,7 +76,9 @@ impl Request<'_> {
         self
     }
 
-    /// Sends a header. `Host`, `Content-Length`, `Transfer-Encoding`, `Connection` and `Accept-Encoding` are the host's.
+    /// Sends a header. `Host`, `Content-Length`, `Transfer-Encoding`, `Connection`, `Accept-Encoding` and the like are the
+    /// host's. One that could say who asks, which is any but a few plain ones, stays behind where a redirect leads to
+    /// another server.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.wire.headers.push((name.into(), value.into()));
         self
@@ -115,14 +117,16 @@ impl Request<'_> {
     /// Sends it, and waits for the whole answer. Redirects are followed, each vetted like the first address.
     ///
     /// # Errors
-    /// As [`Host::fetch`]; a status from 400 on is `fetch.status`. [`Trace::of`] says how far it came.
+    /// As [`Host::fetch`]; a status from 400 on is `fetch.status`. `fetch.invalid-header`, `fetch.forbidden-port`.
+    /// [`Trace::of`] says how far it came.
     /// `fetch.host-busy`: too many already wait for that server; [`Error::delay`] says how long to leave it alone.
     pub fn send(self) -> Result<Response> {
         self.host.send(&self.wire, &self.body)
     }
 }
 
-/// The way a request took: the redirects it followed and the address that answered, or failed, at last.
+/// The way a request took: the redirects it followed and the address that answered, or failed, at last. What in an address
+/// looks like a secret is masked.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Trace {
