@@ -11,6 +11,7 @@ mod notification;
 mod outcome;
 mod settings;
 mod state;
+mod text;
 mod worker;
 
 #[doc(hidden)]
@@ -32,6 +33,7 @@ pub use outcome::Outcome;
 pub use settings::nearest;
 pub use settings::{SettingProblem, SettingProblems, read_settings};
 pub use state::State;
+pub use text::one_line;
 pub use worker::{NoSettings, Worker};
 
 /// For settings: `#[derive(Deserialize)] #[serde(crate = "ckan_worker_plugin::serde")]`.
@@ -42,6 +44,7 @@ pub use serde_json::{self, Value, json};
 pub mod prelude {
     pub use crate::{
         Error, Fetched, Host, Level, NoSettings, Notification, Outcome, Result, Value, Worker, export_worker, json,
+        one_line,
     };
     pub use serde::{Deserialize, Serialize};
 }

@@ -3,7 +3,6 @@
 use ckan_worker_plugin::prelude::*;
 
 use crate::record::Inputs;
-use crate::status::clean;
 
 /// What `package_show` answers, as far as it matters here.
 #[derive(Deserialize)]
@@ -64,7 +63,7 @@ impl Label {
 impl Dataset {
     /// Its name, or else its id, as it may be written down.
     pub fn title(&self) -> String {
-        clean(if self.name.is_empty() { &self.id } else { &self.name })
+        one_line(if self.name.is_empty() { &self.id } else { &self.name })
     }
 
     /// Whether it is published.
@@ -145,7 +144,7 @@ pub fn checked_id(notification: Notification<'_>) -> Result<&str> {
     if is_id(id) {
         return Ok(id);
     }
-    let message = format!("the dataset's id is neither a UUID nor a name: {:?}", clean(id));
+    let message = format!("the dataset's id is neither a UUID nor a name: {:?}", one_line(id));
     Err(Error::permanent(message).with_code("payload"))
 }
 

@@ -1,7 +1,6 @@
 //! What is left out: by organization, group, tag, format and host.
 
 use crate::dataset::{Dataset, Resource};
-use crate::status::clean;
 
 /// What is left out.
 #[derive(Debug, Default)]
@@ -82,7 +81,7 @@ fn plain(name: &str) -> String {
 }
 
 fn left_out(what: &str, name: Option<&str>) -> String {
-    match name.map(clean).filter(|name| !name.is_empty()) {
+    match name.map(ckan_worker_plugin::one_line).filter(|name| !name.is_empty()) {
         Some(name) => format!("left out by the settings: {what} {name}"),
         None => format!("left out by the settings: no {what}"),
     }

@@ -4,7 +4,7 @@ use ckan_worker_plugin::Trace;
 
 use crate::address::without_secrets;
 use crate::record::Hop;
-use crate::status::{Status, clean};
+use crate::status::Status;
 
 /// What was found when a resource was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,16 +88,19 @@ impl Finding {
     /// A finding without a file.
     pub fn without_copy(status: Status, reason: &str) -> Self {
         let (got, way) = (Got::Nothing, Way::default());
-        Self { status, reason: clean(reason), got, way, request_type: None, over_limit: None }
+        Self { status, reason: ckan_worker_plugin::one_line(reason), got, way, request_type: None, over_limit: None }
     }
 }
 
 impl From<&Trace> for Way {
     fn from(trace: &Trace) -> Self {
-        let hop =
-            |hop: &ckan_worker_plugin::Redirect| Hop { status: hop.status, url: clean(&without_secrets(&hop.url)) };
+        let hop = |hop: &ckan_worker_plugin::Redirect| Hop {
+            status: hop.status,
+            url: ckan_worker_plugin::one_line(&without_secrets(&hop.url)),
+        };
         Self {
-            redirected_to: (!trace.redirects.is_empty()).then(|| clean(&without_secrets(&trace.url))),
+            redirected_to: (!trace.redirects.is_empty())
+                .then(|| ckan_worker_plugin::one_line(&without_secrets(&trace.url))),
             is_permanent: trace.is_moved_for_good(),
             hops: trace.redirects.iter().map(hop).collect(),
             http_status: trace.status,

@@ -10,8 +10,6 @@ use std::path::Path;
 use ckan_worker_plugin::prelude::*;
 use ckan_worker_plugin::serde_json;
 
-use crate::status::clean;
-
 /// How much of a file is looked at.
 pub const HEAD_BYTES: u64 = 16 * 1024;
 /// Exception reports begin with their name.
@@ -142,7 +140,7 @@ fn error_object(text: &str) -> Option<String> {
     }
     let message = error.get("message").and_then(Value::as_str).unwrap_or_default();
     let code = code.as_str().map_or_else(|| code.to_string(), str::to_owned);
-    Some(format!("Server content contained an API error message: {}", clean(&format!("{code} {message}"))))
+    Some(format!("Server content contained an API error message: {}", one_line(&format!("{code} {message}"))))
 }
 
 fn error_page(head: &Head, text: &str, declared: &str) -> Option<String> {
@@ -159,7 +157,8 @@ fn error_page(head: &Head, text: &str, declared: &str) -> Option<String> {
     let small = title.to_lowercase();
     let says_so = TITLES.iter().any(|words| contains_word(&small, words));
     let is_firewall = MARKS.iter().any(|mark| lower.contains(mark));
-    (says_so || is_firewall).then(|| format!("an HTML page came in the place of a {} file: {title:?}", clean(declared)))
+    (says_so || is_firewall)
+        .then(|| format!("an HTML page came in the place of a {} file: {title:?}", one_line(declared)))
 }
 
 /// Whether a title has these words; numbers only as words of their own.
@@ -176,7 +175,7 @@ fn title(text: &str, lower: &str) -> String {
         let begin = at + lower[at..].find('>')? + 1;
         Some(&text[begin..begin + lower[begin..].find('<')?])
     });
-    clean(&found.unwrap_or_default().chars().take(80).collect::<String>())
+    one_line(&found.unwrap_or_default().chars().take(80).collect::<String>())
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use crate::address::without_secrets;
 use crate::dataset::{Dataset, Resource};
 use crate::finding::{Copied, Finding, Got};
 use crate::record::Record;
-use crate::status::{Status, clean};
+use crate::status::Status;
 
 /// How many resources of a dataset came to what.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -69,8 +69,8 @@ pub fn withdrawn(dataset: &Dataset, resources: usize, host: Host<'_>) {
 
 /// Logs that resources were deleted in CKAN.
 pub fn buried(title: &str, id: &str, resources: usize, host: Host<'_>) {
-    let message = format!("dataset {}: resources that were deleted: {resources}", clean(title));
-    host.log(Level::Info, &message, &[("package", &clean(id)), ("deleted", &resources.to_string())]);
+    let message = format!("dataset {}: resources that were deleted: {resources}", one_line(title));
+    host.log(Level::Info, &message, &[("package", &one_line(id)), ("deleted", &resources.to_string())]);
 }
 
 /// Logs that CKAN did not take what was found.
@@ -125,23 +125,23 @@ struct Line {
 impl Line {
     fn about(resource: &Resource, status: &str, reason: &str) -> Self {
         Self {
-            resource: clean(&resource.id),
-            name: clean(resource.name()),
+            resource: one_line(&resource.id),
+            name: one_line(resource.name()),
             status_id: String::new(),
             status: status.to_owned(),
-            reason: clean(reason),
+            reason: one_line(reason),
             bytes: String::new(),
             mimetype: String::new(),
             sha256: String::new(),
-            url: clean(&without_secrets(resource.url())),
+            url: one_line(&without_secrets(resource.url())),
             redirected_to: String::new(),
-            declared: clean(resource.declared()),
+            declared: one_line(resource.declared()),
         }
     }
 
     fn take(&mut self, bytes: Option<u64>, mimetype: Option<&String>) {
         self.bytes = bytes.map(|bytes| bytes.to_string()).unwrap_or_default();
-        self.mimetype = mimetype.map(|kind| clean(kind)).unwrap_or_default();
+        self.mimetype = mimetype.map(|kind| one_line(kind)).unwrap_or_default();
     }
 
     fn take_copy(&mut self, copy: &Copied) {

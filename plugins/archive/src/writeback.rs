@@ -10,7 +10,6 @@ use crate::memory::Memory;
 use crate::record::Record;
 use crate::report;
 use crate::round::Round;
-use crate::status::clean;
 
 /// Writes back what CKAN does not know yet, and answers of how many resources it did not.
 ///
@@ -55,7 +54,7 @@ fn flush(round: &Round<'_>) -> Result<(Written, Option<String>)> {
     match round.host.ckan().flush() {
         Ok(written) => Ok((written, None)),
         Err(error) if error.code() == "ckan.validation" => {
-            let reason = clean(&format!("result not stored: dataset invalid: {}", error.message()));
+            let reason = one_line(&format!("result not stored: dataset invalid: {}", error.message()));
             report::not_stored(round.dataset, &reason, round.host);
             Ok((Written::default(), Some(reason)))
         }

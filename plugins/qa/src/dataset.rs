@@ -2,8 +2,6 @@
 
 use ckan_worker_plugin::prelude::*;
 
-use crate::text::clean;
-
 /// What `package_show` answers.
 #[derive(Deserialize)]
 pub struct Dataset {
@@ -85,7 +83,7 @@ pub fn checked_id(notification: Notification<'_>) -> Result<&str> {
     if is_id(id) {
         return Ok(id);
     }
-    Err(Error::permanent(format!("the dataset's id is neither a UUID nor a name: {:?}", clean(id)))
+    Err(Error::permanent(format!("the dataset's id is neither a UUID nor a name: {:?}", one_line(id)))
         .with_code("payload"))
 }
 

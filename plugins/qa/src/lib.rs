@@ -16,7 +16,6 @@ mod source;
     reason = "tests say what they expect where they expect it"
 )]
 mod tests;
-mod text;
 mod visit;
 mod writeback;
 

@@ -4,7 +4,6 @@ use ckan_worker_plugin::prelude::*;
 
 use crate::dataset::{Dataset, Resource};
 use crate::record::Record;
-use crate::text::clean;
 
 /// What came of a dataset's resources.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -29,14 +28,14 @@ impl Summary {
         let message = format!(
             "dataset {}: openness {score}; {scored} scored, {unchanged} unchanged, {postponed} postponed, {refused} \
              refused, {told} written back",
-            clean(dataset.name())
+            one_line(dataset.name())
         );
         let count = |number: &usize| number.to_string();
         host.log(
             Level::Info,
             &message,
             &[
-                ("package", &clean(&dataset.id)),
+                ("package", &one_line(&dataset.id)),
                 ("openness_score", &score),
                 ("scored", &count(scored)),
                 ("unchanged", &count(unchanged)),
@@ -51,27 +50,27 @@ impl Summary {
 /// Logs what a resource scores.
 pub fn scored(resource: &Resource, record: &Record, host: &Host<'_>) {
     let score = record.openness_score.to_string();
-    let message = format!("{}: openness {score}: {}", clean(resource.name()), record.openness_score_reason);
+    let message = format!("{}: openness {score}: {}", one_line(resource.name()), record.openness_score_reason);
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
     host.log(
         if record.rule == "broken" { Level::Warn } else { Level::Info },
         &message,
         &[
-            ("resource", &clean(&resource.id)),
-            ("name", &clean(resource.name())),
+            ("resource", &one_line(&resource.id)),
+            ("name", &one_line(resource.name())),
             ("openness_score", &score),
             ("reason", &record.openness_score_reason),
             ("format", &text(&record.format)),
             ("container", &text(&record.container)),
             ("rule", &record.rule),
-            ("declared", &clean(resource.declared())),
+            ("declared", &one_line(resource.declared())),
         ],
     );
 }
 
 /// Logs that a resource is not scored, and why.
 pub fn not_scored(resource: &Resource, status: &str, reason: &str, host: &Host<'_>) {
-    let (id, name, reason) = (clean(&resource.id), clean(resource.name()), clean(reason));
+    let (id, name, reason) = (one_line(&resource.id), one_line(resource.name()), one_line(reason));
     let fields = [("resource", id.as_str()), ("name", &name), ("status", status), ("reason", &reason)];
     host.log(Level::Warn, &format!("{name}: {status}: {reason}"), &fields);
 }

@@ -2,7 +2,6 @@
 
 use crate::format::Scores;
 use crate::sniff::{Kind, Linked, Sniffed};
-use crate::text::clean;
 
 /// Formats that are written as texts without a mark, so that their content does not tell them from others.
 const UNMARKED_TEXTS: &[&str] =
@@ -76,7 +75,7 @@ pub fn judge(evidence: &Evidence, url: &str, declared: &str, is_open: bool, scor
         judgement.reason = format!("The licence is not open, so the score is 0. {}", judgement.reason);
         judgement.score = 0;
     }
-    judgement.reason = clean(&judgement.reason);
+    judgement.reason = ckan_worker_plugin::one_line(&judgement.reason);
     judgement
 }
 

@@ -9,7 +9,6 @@ use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use crate::payload::Payload;
-use crate::text::clean;
 
 const NAME_CHARS_MAX: usize = 200;
 
@@ -102,10 +101,10 @@ impl<'a> Event<'a> {
         };
         let named = ["title", "name"].into_iter().find_map(|field| self.payload.text(field));
         let name: String = match (&named, self.subject) {
-            (Some(name), _) => clean(name).chars().take(NAME_CHARS_MAX).collect(),
-            (None, subject) => clean(subject.unwrap_or("without an id")),
+            (Some(name), _) => one_line(name).chars().take(NAME_CHARS_MAX).collect(),
+            (None, subject) => one_line(subject.unwrap_or("without an id")),
         };
-        format!("{} \"{name}\" {}", clean(class), clean(happened))
+        format!("{} \"{name}\" {}", one_line(class), one_line(happened))
     }
 
     /// The page of what it happened to, if the payload has its address.

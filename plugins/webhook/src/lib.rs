@@ -20,7 +20,6 @@ mod target;
     reason = "tests say what they expect where they expect it"
 )]
 mod tests;
-mod text;
 
 use ckan_worker_plugin::Class;
 use ckan_worker_plugin::prelude::*;

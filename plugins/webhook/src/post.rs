@@ -10,7 +10,6 @@ use url::Url;
 use crate::event::Event;
 use crate::signature::Secrets;
 use crate::target::Target;
-use crate::text::clean;
 
 /// A target, ready to be posted to.
 pub struct Receiver {
@@ -84,7 +83,7 @@ impl Receiver {
         for secret in [self.url.query(), Some(self.url.path())].into_iter().flatten().filter(|part| part.len() > 1) {
             message = message.replace(secret, "***");
         }
-        let message = format!("{}: {}", self.target.name, clean(&message));
+        let message = format!("{}: {}", self.target.name, one_line(&message));
         let class = error.class();
         let clean = if class == Class::Permanent { Error::permanent(message) } else { Error::retryable(message) };
         let clean = clean.with_code(error.code().to_owned());

@@ -103,7 +103,7 @@ impl Entry {
             time: Timestamp::now(),
             event: id.to_owned(),
             kind: event.kind.clone(),
-            subject: event.subject.map(crate::text::clean),
+            subject: event.subject.map(ckan_worker_plugin::one_line),
             attempt,
             outcome: outcome.to_owned(),
             status: posted.status,
