@@ -1,17 +1,19 @@
 //! Whether a worker that writes to CKAN is to be called: not if there is nothing new for it, not for what it wrote
 //! itself, and not too often.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use ckan_worker_plugin::entity;
 
-use crate::guard::{Budget, Quarantine, View};
+use crate::guard::{Budget, Quarantine, Subject, View};
 use crate::notification::Notification;
 use crate::retry::Outcome;
 use crate::services::Failure;
 use crate::services::call::{Call, Seen};
 use crate::services::ckan::{NOT_AUTHORIZED, NOT_FOUND};
-use crate::store::{Known, StoreError};
+use crate::store::{Known, StoreError, Stored};
 use crate::subscription::Member;
 
 /// The operation of a notification that the host sends when a worker wants to look again.
@@ -59,46 +61,60 @@ pub fn admit(
     budget: &Budget,
     call: &Call<'_>,
 ) -> Result<Option<Seen>, Refused> {
-    let Some(dataset) = notification.package_id().filter(|id| member.watched.is_on() && entity::is_id(id)) else {
-        return Ok(None);
-    };
+    let subject = call.subject().filter(|subject| member.watched.is_on() && entity::is_id(subject.dataset()));
+    let Some(subject) = subject else { return Ok(None) };
     // What is gone cannot be looked at, and comes once.
     if notification.operation() == "deleted" {
         return Ok(None);
     }
     let (store, worker) = (call.store(), call.worker());
-    let known = store.known(worker, dataset)?;
+    let known = store.known(worker, subject.key())?;
     if let Some(quarantine) = &known.quarantine {
-        store.wait_for_release(worker, dataset, quarantine.until, notification.body())?;
+        // A copy that comes again is older than what waits.
+        if !history.is_copy {
+            store.wait_for_release(worker, subject.key(), quarantine.until, notification.body())?;
+        }
         return Err(skipped(quarantined(quarantine)));
     }
-    let seen = look(member, notification, dataset, call)?;
+    let seen = look(member, notification, &subject, call)?;
     if let Some(seen) = &seen
         && notification.operation() != RECHECK
     {
-        stop_echo(member, dataset, seen, history, call)?;
+        stop_echo(member, &subject, seen, history, call)?;
         stop_unchanged(seen, &known)?;
     }
     // What is tried again has been counted, and its tries are.
     if (history.is_woken || !history.is_copy)
-        && let Err(quarantine) = store.begin(worker, dataset, budget)?
+        && let Err(quarantine) = store.begin(worker, subject.key(), budget)?
     {
+        let key = subject.key();
         tracing::error!(
             worker,
-            "{worker} is in quarantine for the dataset {dataset}: {}; `worker quarantine list` shows it, and \
-             `worker quarantine release` ends it",
+            "{worker} is in quarantine for {key}: {}; `worker quarantine list` shows it, and `worker quarantine release` \
+             ends it",
             quarantine.reason
         );
-        store.quarantine(worker, dataset, &quarantine, notification.body())?;
+        store.quarantine(worker, key, &quarantine, notification.body())?;
         return Err(skipped(quarantined(&quarantine)));
     }
     Ok(seen)
 }
 
 /// Reads the dataset; `None` if CKAN does not show it to us, which is for the worker to find out.
-fn look(member: &Member, notification: &Notification, dataset: &str, call: &Call<'_>) -> Result<Option<Seen>, Refused> {
-    match call.dataset(dataset) {
-        Ok(dataset) => Ok(Some(Seen { dataset, inputs: member.watched.inputs(), outputs: member.watched.outputs() })),
+fn look(
+    member: &Member,
+    notification: &Notification,
+    subject: &Subject,
+    call: &Call<'_>,
+) -> Result<Option<Seen>, Refused> {
+    match call.dataset(subject.dataset()) {
+        Ok(dataset) => {
+            let part = match subject.part(&dataset) {
+                Cow::Borrowed(_) => Arc::clone(&dataset),
+                Cow::Owned(part) => Arc::new(part),
+            };
+            Ok(Some(Seen { part, look: member.watched.look() }))
+        }
         Err(failure) if failure.code == NOT_FOUND && notification.operation() != RECHECK => {
             Err(skipped("CKAN does not know the dataset: it was never saved, or is gone".to_owned()))
         }
@@ -108,24 +124,30 @@ fn look(member: &Member, notification: &Notification, dataset: &str, call: &Call
 }
 
 /// Stops what the worker has written itself.
-fn stop_echo(member: &Member, dataset: &str, seen: &Seen, history: History, call: &Call<'_>) -> Result<(), Refused> {
+fn stop_echo(
+    member: &Member,
+    subject: &Subject,
+    seen: &Seen,
+    history: History,
+    call: &Call<'_>,
+) -> Result<(), Refused> {
     // A try that failed has not done all, whatever it has written.
     if history.is_copy {
         return Ok(());
     }
-    let image = View::whole().fingerprint(&seen.dataset);
-    let Some(own) = call.store().own_write(call.worker(), dataset, image)? else { return Ok(()) };
+    let image = View::whole().fingerprint(&seen.part);
+    let Some(own) = call.store().own_write(call.worker(), subject.key(), image)? else { return Ok(()) };
     match own.run_end {
         // The process died after the write and before the end of the run was stored.
-        Some(end) => {
-            call.store().make_good(&end)?;
-            member.watched.learn(end.outputs);
-        }
+        Some(end) => match call.store().end(&end)? {
+            Stored::All => member.watched.learn(end.outputs),
+            Stored::Overtaken(_) => return Ok(()),
+        },
         // It may be the very notification whose run wrote this and did not come to its end.
         None if history.redelivered => return Ok(()),
         None => {}
     }
-    Err(skipped("echo: the dataset looks as this worker's own write has left it".to_owned()))
+    Err(skipped("echo: it looks as this worker's own write has left it".to_owned()))
 }
 
 /// Stops what has nothing new for the worker.

@@ -16,7 +16,7 @@ use crate::catalog::{Catalog, Entry, LoadedLibrary, LoadedWorker, Manifest, Opti
 use crate::config::Config;
 use crate::dispatch::{self, DispatchError, Dispatcher, Summary};
 use crate::gate::Gate;
-use crate::guard::Watched;
+use crate::guard::{Declared, Watched};
 use crate::journal::{Journal, JournalError, worker_hash};
 use crate::observe::Observer;
 use crate::retry::RetryPolicy;
@@ -313,7 +313,14 @@ impl App {
         let section = self.config.workers.get(worker.name());
         let manifest = worker.manifest();
         let seen = ground.services.store.outputs(worker.name())?;
-        let watched = Watched::new(&manifest.inputs, &manifest.outputs, &manifest.writes, seen);
+        let declared = Declared {
+            inputs: manifest.inputs.clone(),
+            outputs: manifest.outputs.clone(),
+            writes: manifest.writes.clone(),
+            coalesces: self.coalesce(&worker) > Duration::ZERO,
+            edition: self.edition(&worker),
+        };
+        let watched = Watched::new(declared, seen);
         Ok(Member {
             routing_keys: manifest.routing_keys.clone(),
             operations: manifest.operations.clone(),
@@ -331,6 +338,13 @@ impl App {
             serial: manifest.serial.then(Default::default),
             worker,
         })
+    }
+
+    /// A worker's version and its settings; a hash, for settings may be secrets.
+    fn edition(&self, worker: &LoadedWorker) -> String {
+        let settings = self.config.workers.get(worker.name()).map(|section| section.settings.clone());
+        let settings = Value::Object(settings.unwrap_or_default()).to_string();
+        format!("{:x}", worker_hash(&format!("{} {settings}", worker.manifest().version)))
     }
 
     /// How many deliveries may be in hand: enough to keep the threads busy, and what is gathered keeps none.

@@ -12,6 +12,7 @@ use crate::retry::Outcome;
 use crate::services::STORE;
 use crate::services::call::{About, Call, Services, Shown};
 use crate::services::ckan::{NOT_AUTHORIZED, NOT_FOUND, UNAVAILABLE};
+use crate::store::WakeKey;
 use crate::subscription::Member;
 
 /// What an attempt is about.
@@ -26,8 +27,8 @@ pub struct Attempt<'a> {
     pub history: History,
     /// The run's key in the journal and how often it had been sent on, if it can be known again.
     pub run: Option<(u64, u32)>,
-    /// When it was due, if it is the answer to a wish of the worker's.
-    pub woken: Option<u64>,
+    /// Which of the worker's calls it is, if nobody else asked for it.
+    pub woken: Option<&'a WakeKey>,
     /// When its time is over.
     pub deadline: Instant,
 }
@@ -36,7 +37,8 @@ pub struct Attempt<'a> {
 /// was read of CKAN on behalf of the notification.
 pub fn execute(member: &Member, attempt: &Attempt<'_>, services: &Services, shown: &mut Shown) -> Outcome {
     let Attempt { delivery, notification, run, woken, .. } = *attempt;
-    let about = About { delivery, notification, run, woken };
+    let is_by_resource = member.watched.is_by_resource();
+    let about = About { delivery, notification, run, woken, is_by_resource };
     let call = Call::new(services, member.worker.name(), Some(about), Some(attempt.deadline))
         .having_shown(std::mem::take(shown));
     let outcome = call_worker(member, attempt, services, &call);
@@ -56,7 +58,8 @@ fn call_worker(member: &Member, attempt: &Attempt<'_>, services: &Services, call
         return ended;
     }
     // It has ended well only when what it leaves behind is where it belongs.
-    match call.finish(seen.as_ref()) {
+    let is_gone = member.watched.is_on() && attempt.notification.operation() == "deleted";
+    match call.finish(seen.as_ref(), is_gone) {
         Ok(()) => ended,
         Err(failure) => outcome(failure.into(), call, services),
     }

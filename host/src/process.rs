@@ -192,7 +192,7 @@ fn attempt(
         number,
         history: History { is_woken: job.woken.is_some(), is_copy: job.past.is_some(), redelivered: job.redelivered },
         run: job.key.is_named().then(|| (run.number(), job.hops() + 1)),
-        woken: job.woken,
+        woken: job.woken.as_ref(),
         deadline,
     };
     slot.begin(job.key, run, job.hops());

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use crate::delivery::{DeliveryId, Fate, Letter, Origin, Past};
 use crate::journal::DeliveryKey;
 use crate::notification::Notification;
+use crate::store::WakeKey;
 
 /// A notification on its way through the workers.
 pub struct Job {
@@ -26,8 +27,8 @@ pub struct Job {
     pub redelivered: bool,
     /// When it was taken.
     pub taken: SystemTime,
-    /// When it was due, if a worker wanted to be called, and nobody else did.
-    pub woken: Option<u64>,
+    /// Which of a worker's calls it is, if nobody else asked for it.
+    pub woken: Option<WakeKey>,
     /// What its source knows beside the body.
     pub origin: Option<Origin>,
 }

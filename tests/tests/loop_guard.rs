@@ -58,7 +58,7 @@ fn a_worker_that_writes_something_else_each_time_past_the_host_is_quarantined_an
         let list = circle.command(&["quarantine", "list", "--format", "json"]);
         let list: Value = serde_json::from_str(&list).unwrap();
         assert_eq!(list["quarantined"][0]["worker"], "scribe");
-        assert_eq!(list["quarantined"][0]["dataset"], circle.id());
+        assert_eq!(list["quarantined"][0]["about"], circle.id());
         assert!(list["quarantined"][0]["reason"].as_str().unwrap().starts_with("it was called 6 times within 10 min"));
 
         // The notification that waited is worked on once it is let go, by a worker that behaves by now.

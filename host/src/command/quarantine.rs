@@ -47,7 +47,7 @@ fn list(cli: &Cli, config: &Config) -> Result<Exit, StoreError> {
         Format::Json => {
             let rows = quarantined.iter().map(|row| {
                 json!({
-                    "worker": row.worker, "dataset": row.dataset, "since": time(row.since), "until": time(row.until),
+                    "worker": row.worker, "about": row.subject, "since": time(row.since), "until": time(row.until),
                     "strikes": row.strikes, "reason": row.reason,
                 })
             });
@@ -65,11 +65,11 @@ fn list(cli: &Cli, config: &Config) -> Result<Exit, StoreError> {
 fn table(quarantined: &[Quarantined]) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_header(["WORKER", "DATASET", "SINCE", "UNTIL", "TIMES", "REASON"]);
+    table.set_header(["WORKER", "ABOUT", "SINCE", "UNTIL", "TIMES", "REASON"]);
     for row in quarantined {
         table.add_row([
             row.worker.clone(),
-            row.dataset.clone(),
+            row.subject.clone(),
             time(row.since),
             time(row.until),
             row.strikes.to_string(),
@@ -81,7 +81,7 @@ fn table(quarantined: &[Quarantined]) -> String {
 
 fn release(config: &Config, worker: &str, datasets: &[String], everything: bool) -> Result<Exit, StoreError> {
     let (store, quarantined) = all(config)?;
-    let of_worker = || quarantined.iter().filter(|row| row.worker == worker).map(|row| row.dataset.clone());
+    let of_worker = || quarantined.iter().filter(|row| row.worker == worker).map(|row| row.subject.clone());
     let asked: Vec<String> = if everything { of_worker().collect() } else { datasets.to_vec() };
     let (mut released, mut unknown) = (0, Vec::new());
     for dataset in &asked {

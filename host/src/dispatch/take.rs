@@ -39,7 +39,7 @@ impl Dispatcher {
     ) {
         let key = DeliveryKey::of(&delivery);
         if self.adopt(key, &mut delivery) {
-            return self.wake_over(wake, true);
+            return self.wake_is_in_hand(wake);
         }
         let notification = match notification::parse(&delivery.body, self.settings.body_bytes_max) {
             Ok(notification) => notification,
@@ -100,7 +100,7 @@ impl Dispatcher {
         let mut ended = self.known_ends(key, &delivery);
         let (hops, only) = standing(&delivery);
         let receipt = self.receipt(delivery.receipt);
-        let woken = wake.as_ref().map(|wake| wake.due);
+        let woken = wake.as_ref().map(|wake| wake.key.clone());
         let ticket = self.in_hand.insert(InHand { wake, ..InHand::new(receipt, key, hops, only) });
         let mut job = Job {
             ticket,

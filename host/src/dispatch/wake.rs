@@ -1,5 +1,4 @@
-//! Calls that workers wished for themselves: a lane of low priority, for which there is only room when little else is in
-//! hand.
+//! Calls that workers wished for themselves: a lane of low priority.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -10,7 +9,7 @@ use tokio::task::{JoinError, JoinSet};
 use super::{DispatchError, Dispatcher};
 use crate::admit::RECHECK;
 use crate::delivery::{Delivery, DeliveryId, Past, Receipt};
-use crate::store::{Wake, now};
+use crate::store::{Wake, WakeKey};
 
 /// What is wished for, and how far that has come.
 #[derive(Default)]
@@ -26,15 +25,18 @@ pub(super) struct Wakes {
 }
 
 impl Dispatcher {
-    /// Whether there is room for what nobody but a worker asks for: at most half of the threads, and nothing that the
-    /// portal announces has to wait.
+    /// Whether there is room for what nobody but a worker asks for.
     pub(super) fn has_room_for_wakes(&self) -> bool {
-        let is_quiet = self.in_hand.len() < self.settings.concurrency && self.room() > 0;
-        is_quiet && self.room_for_wakes() > 0 && self.wakes.looking.is_empty() && !self.settings.dry_run
+        let may_start = !self.is_held() && !self.is_anything_alone() && !self.settings.dry_run;
+        may_start && self.room_for_wakes() > 0 && self.wakes.looking.is_empty()
     }
 
+    /// Up to half of the threads' worth while there are threads that nothing of the portal's needs, and otherwise one, so
+    /// that it does not have to wait for ever.
     fn room_for_wakes(&self) -> usize {
-        self.settings.concurrency.div_ceil(2).saturating_sub(self.wakes.in_hand)
+        let is_quiet = self.in_hand.len() < self.settings.concurrency;
+        let most = if is_quiet { self.settings.concurrency.div_ceil(2) } else { 1 };
+        most.saturating_sub(self.wakes.in_hand)
     }
 
     /// Asks the store what is due.
@@ -58,8 +60,9 @@ impl Dispatcher {
         let taken = SystemTime::now();
         let mut jobs = Vec::new();
         for wake in due.unwrap_or_default() {
-            let id = format!("{RECHECK}/{}/{}/{}", wake.worker, wake.dataset, wake.due);
-            let body = wake.body.clone().unwrap_or_else(|| recheck(&wake.dataset));
+            let kind = if wake.key.waits { "released" } else { RECHECK };
+            let id = format!("{kind}/{}/{}/{}", wake.worker, wake.key.subject, wake.key.due);
+            let body = wake.body.clone().unwrap_or_else(|| recheck(&wake.key));
             let delivery = Delivery {
                 id: DeliveryId::Named(id.into()),
                 body: body.into(),
@@ -73,6 +76,11 @@ impl Dispatcher {
         }
         let groups = self.lanes.enter(jobs);
         self.start_or_gather(groups)
+    }
+
+    /// Notes that a wish was taken again while it is in hand: whoever has it answers it.
+    pub(super) fn wake_is_in_hand(&mut self, wake: Option<Box<Wake>>) {
+        self.wakes.in_hand -= usize::from(wake.is_some());
     }
 
     /// Notes that a wish is answered, or that it is to come back.
@@ -115,9 +123,9 @@ impl Dispatcher {
     }
 }
 
-/// The notification of a wish to look again.
-fn recheck(dataset: &str) -> Vec<u8> {
-    json!({ "routing_key": "Package", "operation": RECHECK, "payload": { "id": dataset, "asked": now() } })
+/// The notification of a wish to look again; the same each time that it is made, for the journal knows it by its body.
+fn recheck(key: &WakeKey) -> Vec<u8> {
+    json!({ "routing_key": "Package", "operation": RECHECK, "payload": { "id": key.subject, "due": key.due } })
         .to_string()
         .into_bytes()
 }

@@ -29,6 +29,20 @@ const VOLATILE: &[&str] = &[
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint(pub [u8; 16]);
 
+impl Fingerprint {
+    /// The same content, seen by this edition of a worker.
+    #[must_use]
+    pub fn of_edition(self, edition: &str) -> Self {
+        Self::of(blake3::Hasher::new().update(&self.0).update(edition.as_bytes()))
+    }
+
+    fn of(hash: &blake3::Hasher) -> Self {
+        let mut short = [0; 16];
+        short.copy_from_slice(&hash.finalize().as_bytes()[..16]);
+        Self(short)
+    }
+}
+
 /// What of a dataset is looked at.
 #[derive(Debug, Clone)]
 pub struct View {
@@ -58,9 +72,7 @@ impl View {
     pub fn fingerprint(&self, dataset: &Value) -> Fingerprint {
         let mut hash = blake3::Hasher::new();
         self.add(&mut hash, &mut Vec::new(), dataset);
-        let mut short = [0; 16];
-        short.copy_from_slice(&hash.finalize().as_bytes()[..16]);
-        Fingerprint(short)
+        Fingerprint::of(&hash)
     }
 
     fn add<'a>(&self, hash: &mut blake3::Hasher, place: &mut Vec<&'a str>, value: &'a Value) {

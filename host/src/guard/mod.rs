@@ -8,8 +8,10 @@
 mod budget;
 mod fingerprint;
 mod path;
+mod subject;
 mod watched;
 
 pub use budget::{Budget, Quarantine};
 pub use fingerprint::{Fingerprint, View};
-pub use watched::Watched;
+pub use subject::Subject;
+pub use watched::{Declared, Look, Watched};

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::run_end::{self, OWN_WRITE_KEPT_SECONDS};
+use super::run_end::OWN_WRITE_KEPT_SECONDS;
 use super::{RunEnd, Store, StoreError, now, signed};
 use crate::guard::{Budget, Fingerprint, Quarantine};
 
@@ -19,6 +19,19 @@ pub struct Known {
     pub quarantine: Option<Quarantine>,
 }
 
+/// What a dataset or a resource looks like after a write of a worker.
+#[derive(Debug, Clone, Copy)]
+pub struct Image<'a> {
+    /// The worker.
+    pub worker: &'a str,
+    /// The id of the dataset or the resource.
+    pub subject: &'a str,
+    /// The number of the call in which it wrote.
+    pub call: u64,
+    /// What it looks like.
+    pub image: Fingerprint,
+}
+
 /// A write of a worker that is known again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnWrite {
@@ -31,18 +44,18 @@ impl Store {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub fn known(&self, worker: &str, dataset: &str) -> Result<Known, StoreError> {
-        self.read(|connection| known(connection, worker, dataset, now()))
+    pub fn known(&self, worker: &str, subject: &str) -> Result<Known, StoreError> {
+        self.read(|connection| known(connection, worker, subject, now()))
     }
 
     /// Counts a call of a worker for a dataset, if it may be called once more.
     ///
     /// # Errors
     /// The store cannot be written.
-    pub fn begin(&self, worker: &str, dataset: &str, budget: &Budget) -> Result<Result<(), Quarantine>, StoreError> {
+    pub fn begin(&self, worker: &str, subject: &str, budget: &Budget) -> Result<Result<(), Quarantine>, StoreError> {
         self.change(|change| {
             let now = now();
-            let known = known(change, worker, dataset, now)?;
+            let known = known(change, worker, subject, now)?;
             if let Err(quarantine) = budget.allow(&known.runs, known.strikes, now) {
                 return Ok(Err(quarantine));
             }
@@ -51,10 +64,11 @@ impl Store {
             let runs: Vec<u8> = runs.into_iter().flat_map(u64::to_le_bytes).collect();
             change
                 .prepare_cached(
-                    "INSERT INTO guarded (worker, dataset, runs) VALUES (?1, ?2, ?3)
-                     ON CONFLICT (worker, dataset) DO UPDATE SET runs = ?3",
+                    // What it saw last does not count from now on: a run that fails may have done half of its work.
+                    "INSERT INTO guarded (worker, subject, runs) VALUES (?1, ?2, ?3)
+                     ON CONFLICT (worker, subject) DO UPDATE SET runs = ?3, fingerprint = NULL",
                 )?
-                .execute(params![worker, dataset, runs])?;
+                .execute(params![worker, subject, runs])?;
             Ok(Ok(()))
         })
     }
@@ -76,25 +90,21 @@ impl Store {
     ///
     /// # Errors
     /// The store cannot be written.
-    pub fn note_write(
-        &self,
-        worker: &str,
-        dataset: &str,
-        image: Fingerprint,
-        run_end: Option<&RunEnd>,
-    ) -> Result<(), StoreError> {
+    pub fn note_write(&self, own: &Image<'_>, run_end: Option<&RunEnd>) -> Result<(), StoreError> {
+        let Image { worker, subject, call, image } = *own;
         let run_end = run_end.and_then(|end| serde_json::to_string(end).ok());
         self.change(|change| {
             let at = signed(now());
             change
-                .prepare_cached("DELETE FROM own_write WHERE worker = ?1 AND dataset = ?2 AND at < ?3")?
-                .execute(params![worker, dataset, at - signed(OWN_WRITE_KEPT_SECONDS)])?;
+                .prepare_cached("DELETE FROM own_write WHERE worker = ?1 AND subject = ?2 AND at < ?3")?
+                .execute(params![worker, subject, at - signed(OWN_WRITE_KEPT_SECONDS)])?;
             change
                 .prepare_cached(
-                    "INSERT INTO own_write (worker, dataset, image, at, run_end) VALUES (?1, ?2, ?3, ?4, ?5)
-                     ON CONFLICT (worker, dataset, image) DO UPDATE SET at = ?4, run_end = ifnull(?5, run_end)",
+                    "INSERT INTO own_write (worker, subject, image, at, call, run_end) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                     ON CONFLICT (worker, subject, image)
+                     DO UPDATE SET at = ?4, call = ?5, run_end = ifnull(?6, run_end)",
                 )?
-                .execute(params![worker, dataset, image.0, at, run_end])
+                .execute(params![worker, subject, image.0, at, call.cast_signed(), run_end])
                 .map(drop)
         })
     }
@@ -103,11 +113,12 @@ impl Store {
     ///
     /// # Errors
     /// The store cannot be written.
-    pub fn forget_write(&self, worker: &str, dataset: &str, image: Fingerprint) -> Result<(), StoreError> {
+    pub fn forget_write(&self, own: &Image<'_>) -> Result<(), StoreError> {
+        let Image { worker, subject, image, .. } = *own;
         self.change(|change| {
             change
-                .prepare_cached("DELETE FROM own_write WHERE worker = ?1 AND dataset = ?2 AND image = ?3")?
-                .execute(params![worker, dataset, image.0])
+                .prepare_cached("DELETE FROM own_write WHERE worker = ?1 AND subject = ?2 AND image = ?3")?
+                .execute(params![worker, subject, image.0])
                 .map(drop)
         })
     }
@@ -116,33 +127,25 @@ impl Store {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub fn own_write(&self, worker: &str, dataset: &str, image: Fingerprint) -> Result<Option<OwnWrite>, StoreError> {
+    pub fn own_write(&self, worker: &str, subject: &str, image: Fingerprint) -> Result<Option<OwnWrite>, StoreError> {
         self.read(|connection| {
             let mut find = connection.prepare_cached(
-                "SELECT run_end FROM own_write WHERE worker = ?1 AND dataset = ?2 AND image = ?3 AND at >= ?4",
+                "SELECT run_end FROM own_write WHERE worker = ?1 AND subject = ?2 AND image = ?3 AND at >= ?4",
             )?;
             let since = signed(now()) - signed(OWN_WRITE_KEPT_SECONDS);
             let found = find
-                .query_row(params![worker, dataset, image.0, since], |row| row.get::<_, Option<String>>(0))
+                .query_row(params![worker, subject, image.0, since], |row| row.get::<_, Option<String>>(0))
                 .optional()?;
             Ok(found.map(|text| OwnWrite { run_end: text.and_then(|text| serde_json::from_str(&text).ok()) }))
         })
     }
-
-    /// Leaves behind what a run was to leave whose write was done and whose process died before it could.
-    ///
-    /// # Errors
-    /// The store cannot be written.
-    pub fn make_good(&self, end: &RunEnd) -> Result<(), StoreError> {
-        self.change(|change| run_end::store(change, end))
-    }
 }
 
-fn known(connection: &Connection, worker: &str, dataset: &str, now: u64) -> rusqlite::Result<Known> {
+fn known(connection: &Connection, worker: &str, subject: &str, now: u64) -> rusqlite::Result<Known> {
     let mut find = connection.prepare_cached(
-        "SELECT fingerprint, runs, quarantined_until, strikes, reason FROM guarded WHERE worker = ?1 AND dataset = ?2",
+        "SELECT fingerprint, runs, quarantined_until, strikes, reason FROM guarded WHERE worker = ?1 AND subject = ?2",
     )?;
-    let found = find.query_row([worker, dataset], |row| {
+    let found = find.query_row([worker, subject], |row| {
         let (until, strikes): (i64, u32) = (row.get(2)?, row.get(3)?);
         let until = until.unsigned_abs();
         let runs: Vec<u8> = row.get(1)?;

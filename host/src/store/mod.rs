@@ -20,10 +20,10 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::database;
 
-pub use guarded::{Known, OwnWrite};
+pub use guarded::{Image, Known, OwnWrite};
 pub use quarantine::Quarantined;
 pub use run_end::{RunEnd, Stored};
-pub use wake::Wake;
+pub use wake::{Wake, WakeKey};
 
 /// How long another process may hold the file before a call gives up.
 const BUSY_MAX: Duration = Duration::from_secs(10);

@@ -10,8 +10,8 @@ use crate::guard::Quarantine;
 pub struct Quarantined {
     /// The worker.
     pub worker: String,
-    /// The dataset's id.
-    pub dataset: String,
+    /// The id of the dataset or the resource.
+    pub subject: String,
     /// Since when, in seconds since 1970.
     pub since: u64,
     /// Until when.
@@ -30,7 +30,7 @@ impl Store {
     pub fn quarantine(
         &self,
         worker: &str,
-        dataset: &str,
+        subject: &str,
         quarantine: &Quarantine,
         body: &[u8],
     ) -> Result<(), StoreError> {
@@ -38,20 +38,20 @@ impl Store {
             // With the runs before it forgotten it begins anew afterwards, and the strikes remember.
             change
                 .prepare_cached(
-                    "INSERT INTO guarded (worker, dataset, quarantined_until, strikes, reason, since)
+                    "INSERT INTO guarded (worker, subject, quarantined_until, strikes, reason, since)
                      VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-                     ON CONFLICT (worker, dataset)
+                     ON CONFLICT (worker, subject)
                      DO UPDATE SET quarantined_until = ?3, strikes = ?4, reason = ?5, since = ?6, runs = x''",
                 )?
                 .execute(params![
                     worker,
-                    dataset,
+                    subject,
                     signed(quarantine.until),
                     quarantine.strikes,
                     quarantine.reason,
                     signed(now())
                 ])?;
-            put(change, worker, dataset, quarantine.until, body)
+            put(change, worker, subject, quarantine.until, body)
         })
     }
 
@@ -59,8 +59,8 @@ impl Store {
     ///
     /// # Errors
     /// The store cannot be written.
-    pub fn wait_for_release(&self, worker: &str, dataset: &str, until: u64, body: &[u8]) -> Result<(), StoreError> {
-        self.change(|change| put(change, worker, dataset, until, body))
+    pub fn wait_for_release(&self, worker: &str, subject: &str, until: u64, body: &[u8]) -> Result<(), StoreError> {
+        self.change(|change| put(change, worker, subject, until, body))
     }
 
     /// The workers that are in quarantine, the latest first.
@@ -70,13 +70,13 @@ impl Store {
     pub fn quarantined(&self) -> Result<Vec<Quarantined>, StoreError> {
         self.read(|connection| {
             let mut list = connection.prepare(
-                "SELECT worker, dataset, since, quarantined_until, strikes, reason FROM guarded
-                 WHERE quarantined_until > ?1 ORDER BY since DESC, worker, dataset",
+                "SELECT worker, subject, since, quarantined_until, strikes, reason FROM guarded
+                 WHERE quarantined_until > ?1 ORDER BY since DESC, worker, subject",
             )?;
             let rows = list.query_map([signed(now())], |row| {
                 Ok(Quarantined {
                     worker: row.get(0)?,
-                    dataset: row.get(1)?,
+                    subject: row.get(1)?,
                     since: row.get::<_, i64>(2)?.unsigned_abs(),
                     until: row.get::<_, i64>(3)?.unsigned_abs(),
                     strikes: row.get(4)?,
@@ -91,29 +91,29 @@ impl Store {
     ///
     /// # Errors
     /// The store cannot be written.
-    pub fn release(&self, worker: &str, dataset: &str) -> Result<bool, StoreError> {
+    pub fn release(&self, worker: &str, subject: &str) -> Result<bool, StoreError> {
         self.change(|change| {
             let now = signed(now());
             let ended = change.execute(
                 "UPDATE guarded SET quarantined_until = 0, strikes = 0, reason = '', runs = x''
-                 WHERE worker = ?1 AND dataset = ?2 AND quarantined_until > ?3",
-                params![worker, dataset, now],
+                 WHERE worker = ?1 AND subject = ?2 AND quarantined_until > ?3",
+                params![worker, subject, now],
             )?;
             change.execute(
-                "UPDATE wake SET due = ?3, leased_until = 0 WHERE worker = ?1 AND dataset = ?2 AND body IS NOT NULL",
-                params![worker, dataset, now],
+                "UPDATE wake SET due = ?3, leased_until = 0 WHERE worker = ?1 AND subject = ?2 AND waits = 1",
+                params![worker, subject, now],
             )?;
             Ok(ended > 0)
         })
     }
 }
 
-fn put(change: &Transaction<'_>, worker: &str, dataset: &str, due: u64, body: &[u8]) -> rusqlite::Result<()> {
+fn put(change: &Transaction<'_>, worker: &str, subject: &str, due: u64, body: &[u8]) -> rusqlite::Result<()> {
     change
         .prepare_cached(
-            "INSERT INTO wake (worker, dataset, due, body) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (worker, dataset) DO UPDATE SET due = ?3, body = ?4, leased_until = 0",
+            "INSERT INTO wake (worker, subject, waits, due, body) VALUES (?1, ?2, 1, ?3, ?4)
+             ON CONFLICT (worker, subject, waits) DO UPDATE SET due = ?3, body = ?4, leased_until = 0",
         )?
-        .execute(params![worker, dataset, signed(due), body])
+        .execute(params![worker, subject, signed(due), body])
         .map(drop)
 }

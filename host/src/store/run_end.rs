@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rusqlite::{OptionalExtension, Transaction, params};
 use serde::{Deserialize, Serialize};
 
+use super::wake::{self, WakeKey};
 use super::{Store, StoreError, now, signed};
 use crate::guard::Fingerprint;
 
@@ -19,8 +20,10 @@ pub(super) const OWN_WRITE_KEPT_SECONDS: u64 = 24 * 3600;
 pub struct RunEnd {
     /// The worker.
     pub worker: String,
-    /// The dataset it was about; empty if about none.
-    pub dataset: String,
+    /// The id of the dataset that it was about, or of the resource; empty if about none.
+    pub subject: String,
+    /// The number of the call.
+    pub call: u64,
     /// The run's key in the journal and how often its notification had been sent on, if it can be known again.
     pub run: Option<(u64, u32)>,
     /// The keys that it set, or with `None` deleted.
@@ -33,8 +36,10 @@ pub struct RunEnd {
     pub outputs: BTreeSet<String>,
     /// When it wants to be called again, by dataset, in seconds since 1970; `None` takes an earlier wish back.
     pub wakes: BTreeMap<String, Option<u64>>,
-    /// The wish that this run was the answer to: when it was due.
-    pub woken: Option<u64>,
+    /// The wish, or the notification that waited, that this run was the answer to.
+    pub woken: Option<WakeKey>,
+    /// Whether what is known of the subject is to be forgotten: it is gone.
+    pub forget: bool,
 }
 
 /// How storing went.
@@ -54,6 +59,7 @@ impl RunEnd {
             && self.outputs.is_empty()
             && self.wakes.is_empty()
             && self.woken.is_none()
+            && !self.forget
     }
 
     /// Sets the fingerprint of what the run looked at.
@@ -114,25 +120,16 @@ pub(super) fn store(change: &Transaction<'_>, end: &RunEnd) -> rusqlite::Result<
     if let Some(fingerprint) = &end.fingerprint {
         change
             .prepare_cached(
-                "INSERT INTO guarded (worker, dataset, fingerprint) VALUES (?1, ?2, ?3)
-                 ON CONFLICT (worker, dataset) DO UPDATE SET fingerprint = ?3",
+                "INSERT INTO guarded (worker, subject, fingerprint) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (worker, subject) DO UPDATE SET fingerprint = ?3",
             )?
-            .execute(params![end.worker, end.dataset, fingerprint])?;
+            .execute(params![end.worker, end.subject, fingerprint])?;
     }
-    if let Some(due) = end.woken {
-        change.prepare_cached("DELETE FROM wake WHERE worker = ?1 AND dataset = ?2 AND due = ?3")?.execute(params![
-            end.worker,
-            end.dataset,
-            signed(due)
-        ])?;
+    if let Some(woken) = &end.woken {
+        wake::end(change, &end.worker, woken)?;
     }
     store_wakes(change, end)?;
-    // What the run meant to leave behind once its write was known to be done, it does now.
-    change
-        .prepare_cached(
-            "UPDATE own_write SET run_end = NULL WHERE worker = ?1 AND dataset = ?2 AND run_end IS NOT NULL",
-        )?
-        .execute([&end.worker, &end.dataset])?;
+    settle_own_writes(change, end)?;
     if let Some((run, hops)) = end.run {
         let at = signed(now());
         change
@@ -143,6 +140,25 @@ pub(super) fn store(change: &Transaction<'_>, end: &RunEnd) -> rusqlite::Result<
             .execute(params![run.cast_signed(), hops, at])?;
         // Mostly there is nothing to forget, and the index says so at once.
         change.prepare_cached("DELETE FROM ended WHERE at < ?1")?.execute([at - signed(ENDED_KEPT_SECONDS)])?;
+    }
+    Ok(())
+}
+
+fn settle_own_writes(change: &Transaction<'_>, end: &RunEnd) -> rusqlite::Result<()> {
+    // What earlier runs wrote is history: should it look so again, somebody else has made it so.
+    change
+        .prepare_cached("DELETE FROM own_write WHERE worker = ?1 AND subject = ?2 AND (call <> ?3 OR ?4)")?
+        .execute(params![end.worker, end.subject, end.call.cast_signed(), end.forget])?;
+    // What the run meant to leave behind once its write was known to be done, it does now.
+    change
+        .prepare_cached(
+            "UPDATE own_write SET run_end = NULL WHERE worker = ?1 AND subject = ?2 AND run_end IS NOT NULL",
+        )?
+        .execute([&end.worker, &end.subject])?;
+    if end.forget {
+        change
+            .prepare_cached("UPDATE guarded SET fingerprint = NULL WHERE worker = ?1 AND subject = ?2")?
+            .execute([&end.worker, &end.subject])?;
     }
     Ok(())
 }
@@ -167,15 +183,14 @@ fn store_state(change: &Transaction<'_>, end: &RunEnd) -> rusqlite::Result<()> {
 fn store_wakes(change: &Transaction<'_>, end: &RunEnd) -> rusqlite::Result<()> {
     for (dataset, due) in &end.wakes {
         match due {
-            // A notification that waits for the end of a quarantine says more than a wish to look again.
             Some(due) => change
                 .prepare_cached(
-                    "INSERT INTO wake (worker, dataset, due) VALUES (?1, ?2, ?3)
-                     ON CONFLICT (worker, dataset) DO UPDATE SET due = ?3, leased_until = 0 WHERE body IS NULL",
+                    "INSERT INTO wake (worker, subject, waits, due) VALUES (?1, ?2, 0, ?3)
+                     ON CONFLICT (worker, subject, waits) DO UPDATE SET due = ?3, leased_until = 0",
                 )?
                 .execute(params![end.worker, dataset, signed(*due)])?,
             None => change
-                .prepare_cached("DELETE FROM wake WHERE worker = ?1 AND dataset = ?2 AND body IS NULL")?
+                .prepare_cached("DELETE FROM wake WHERE worker = ?1 AND subject = ?2 AND waits = 0")?
                 .execute([&end.worker, dataset])?,
         };
     }

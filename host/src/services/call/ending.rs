@@ -8,26 +8,24 @@ use ckan_worker_plugin::entity;
 use serde_json::Value;
 
 use super::Call;
-use crate::guard::{Fingerprint, View};
+use crate::guard::{Fingerprint, Look};
 use crate::services::remembered::{Remembered, framed};
 use crate::services::{Failure, http};
 use crate::store::{self, RunEnd, Stored};
 
-/// What of a dataset decides whether a worker is called again, and what it looked like when it was called.
+/// What a run looked at, which decides whether its worker is called again.
 #[derive(Debug, Clone)]
 pub struct Seen {
-    /// The dataset.
-    pub dataset: Arc<Value>,
-    /// What the worker has declared that it looks at.
-    pub inputs: Vec<String>,
-    /// What it writes.
-    pub outputs: BTreeSet<String>,
+    /// The dataset as it was then, or the part of it that the run was about.
+    pub part: Arc<Value>,
+    /// How the worker looks at it.
+    pub look: Look,
 }
 
 impl Seen {
-    /// The fingerprint of it, without what the worker is known to write by now.
+    /// The fingerprint of it, without what the worker is also known to write.
     pub fn fingerprint(&self, also: &BTreeSet<String>) -> Fingerprint {
-        View::of_worker(&self.inputs, self.outputs.union(also)).fingerprint(&self.dataset)
+        self.look.fingerprint(&self.part, also)
     }
 }
 
@@ -71,20 +69,19 @@ impl Call<'_> {
     }
 
     /// Writes what was noted and stores what is remembered; for a run that ended well. `seen` is what it looked at, if
-    /// that decides whether it is called again.
+    /// that decides whether it is called again; `is_gone` that there is nothing any more to look at.
     ///
     /// # Errors
     /// CKAN does not take it, or it cannot be stored: then the run has not ended well.
-    pub fn finish(&self, seen: Option<&Seen>) -> Result<(), Failure> {
+    pub fn finish(&self, seen: Option<&Seen>, is_gone: bool) -> Result<(), Failure> {
         if !self.notes().deltas.is_empty() {
             self.write(seen)?;
         }
-        let is_nothing =
-            seen.is_none() && self.notes().end.is_none() && self.about.is_none_or(|about| about.woken.is_none());
-        if is_nothing {
+        let is_woken = self.about.is_some_and(|about| about.woken.is_some());
+        if seen.is_none() && !is_gone && !is_woken && self.notes().end.is_none() {
             return Ok(());
         }
-        let end = self.end(seen, &[]);
+        let end = RunEnd { forget: is_gone, ..self.end(seen, &[]) };
         if end.is_empty() {
             return Ok(());
         }

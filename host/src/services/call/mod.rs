@@ -17,10 +17,10 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::{Failure, ckan, fetch};
-use crate::guard::Budget;
+use crate::guard::{Budget, Subject};
 use crate::notification::Notification;
 use crate::observe::{LogLine, Observer, log};
-use crate::store::{RunEnd, Store};
+use crate::store::{RunEnd, Store, WakeKey};
 
 pub use ending::Seen;
 
@@ -77,6 +77,8 @@ pub struct Call<'a> {
     worker: &'a str,
     deadline: Option<Instant>,
     about: Option<About<'a>>,
+    /// Its own, by which what it noted is told from what others did.
+    number: u64,
     /// Files that were fetched, to be deleted when the call ends.
     fetched: Mutex<Vec<PathBuf>>,
     notes: Mutex<Notes>,
@@ -91,8 +93,10 @@ pub struct About<'a> {
     pub notification: &'a Notification,
     /// The run's key in the journal and how often its notification had been sent on, if it can be known again.
     pub run: Option<(u64, u32)>,
-    /// When it was due, if it is the answer to a wish of the worker's.
-    pub woken: Option<u64>,
+    /// Which of the worker's calls it is, if nobody else asked for it.
+    pub woken: Option<&'a WakeKey>,
+    /// Whether two notifications about two resources of a dataset are two things to the worker.
+    pub is_by_resource: bool,
 }
 
 /// The datasets that were read on behalf of a notification, by their ids; its workers share them.
@@ -110,7 +114,8 @@ struct Notes {
 impl<'a> Call<'a> {
     /// A call about a notification, or about none, as when a worker is made.
     pub fn new(services: &'a Services, worker: &'a str, about: Option<About<'a>>, deadline: Option<Instant>) -> Self {
-        Self { services, worker, deadline, about, fetched: Mutex::default(), notes: Mutex::default() }
+        let number = fastrand::u64(1..);
+        Self { services, worker, deadline, about, number, fetched: Mutex::default(), notes: Mutex::default() }
     }
 
     /// The same with datasets that were read on behalf of the notification before.
@@ -132,7 +137,19 @@ impl<'a> Call<'a> {
 
     /// Who writes, as CKAN is told with each write.
     fn origin(&self) -> String {
-        format!("{};{};hop=0", self.services.host_id, self.worker)
+        format!("{};{}", self.services.host_id, self.worker)
+    }
+
+    /// What the call is about, as far as the loop guard is concerned; `None` if it is about no dataset.
+    pub fn subject(&self) -> Option<Subject> {
+        let About { notification, is_by_resource, .. } = self.about?;
+        let is_resource = is_by_resource && notification.routing_key() == "Resource";
+        Some(Subject::new(notification.package_id()?, notification.entity_id().filter(|_| is_resource)))
+    }
+
+    /// Whether it is about this dataset.
+    fn is_about(&self, dataset: &str) -> bool {
+        self.about.is_some_and(|about| about.notification.package_id() == Some(dataset))
     }
 
     /// What workers remember.
@@ -202,12 +219,12 @@ impl<'a> Call<'a> {
     /// What the run leaves behind as of now.
     fn noted_end<'n>(&self, notes: &'n mut Notes) -> &'n mut RunEnd {
         notes.end.get_or_insert_with(|| {
-            let dataset = self.about.and_then(|about| about.notification.package_id()).unwrap_or_default();
             Box::new(RunEnd {
                 worker: self.worker.to_owned(),
-                dataset: dataset.to_owned(),
+                subject: self.subject().map_or_else(String::new, |subject| subject.key().to_owned()),
+                call: self.number,
                 run: self.about.and_then(|about| about.run),
-                woken: self.about.and_then(|about| about.woken),
+                woken: self.about.and_then(|about| about.woken.cloned()),
                 ..RunEnd::default()
             })
         })

@@ -1,32 +1,42 @@
 //! Knows a call's own writes again.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 
 use super::Call;
 use super::ending::Seen;
-use crate::guard::{Fingerprint, View};
+use crate::guard::{Fingerprint, Subject, View};
 use crate::services::Failure;
 use crate::services::ckan::{self, OwnWrites, Revision};
-use crate::store::RunEnd;
+use crate::store::{Image, RunEnd, StoreError};
 
-/// Knows the call's own writes again.
+/// Knows the writes of one flush again.
 pub(super) struct Own<'a> {
-    pub call: &'a Call<'a>,
-    pub seen: Option<&'a Seen>,
-    /// Whether nothing but the end of the run comes after it.
-    pub is_last: bool,
+    call: &'a Call<'a>,
+    /// What the run looked at, if nothing but its end comes after this flush.
+    seen: Option<&'a Seen>,
     /// Who writes, as CKAN is told.
-    pub origin: String,
-    /// What was noted before it was known to be done.
-    pub noted: Mutex<Vec<(String, Fingerprint)>>,
+    origin: String,
+    noted: Mutex<Noted>,
 }
 
-impl Own<'_> {
-    /// What the run is to leave behind once this write is known to have been done; `None` if more comes after it.
-    fn run_end<'e>(&self, end: &'e RunEnd) -> Option<&'e RunEnd> {
-        self.is_last.then_some(end)
+/// What was noted of the write that is under way, and of those before it.
+#[derive(Default)]
+struct Noted {
+    /// The dataset that is being written.
+    package: String,
+    images: Vec<(String, Fingerprint)>,
+    /// What may look otherwise once it is written, and is to look like this beside that.
+    beside: Option<(View, Fingerprint)>,
+    subjects: Vec<Subject>,
+    run_end: Option<RunEnd>,
+}
+
+impl<'a> Own<'a> {
+    /// The writes of a call. `seen` is what its run looked at, if nothing but the end of the run comes after them.
+    pub fn new(call: &'a Call<'a>, seen: Option<&'a Seen>) -> Self {
+        Self { call, seen, origin: call.origin(), noted: Mutex::default() }
     }
 
     /// Forgets what was noted, unless it may have been done all the same.
@@ -34,10 +44,35 @@ impl Own<'_> {
         if matches!(failure.code, ckan::UNAVAILABLE | "ckan.server" | "cancelled") {
             return Ok(());
         }
-        for (dataset, image) in self.noted.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-            self.call.store().forget_write(self.call.worker, &dataset, image)?;
+        for (subject, image) in self.noted().images.drain(..) {
+            self.call.store().forget_write(&self.image(&subject, image))?;
         }
         Ok(())
+    }
+
+    fn note(&self, subject: &Subject, image: Fingerprint, run_end: Option<&RunEnd>) -> Result<(), StoreError> {
+        let run_end = run_end.filter(|end| end.subject == subject.key());
+        self.call.store().note_write(&self.image(subject.key(), image), run_end)
+    }
+
+    fn image<'i>(&'i self, subject: &'i str, image: Fingerprint) -> Image<'i> {
+        Image { worker: self.call.worker, subject, call: self.call.number, image }
+    }
+
+    /// What a revision is about: its dataset and, for a worker that works on single resources, those that it changes.
+    fn subjects(&self, revision: &Revision) -> Vec<Subject> {
+        let mut subjects = vec![Subject::new(&revision.package, None)];
+        if self.call.about.is_some_and(|about| about.is_by_resource) {
+            let mut resources: Vec<&str> =
+                revision.changes.iter().filter_map(|change| change.resource.as_deref()).collect();
+            resources.dedup();
+            subjects.extend(resources.into_iter().map(|id| Subject::new(&revision.package, Some(id))));
+        }
+        subjects
+    }
+
+    fn noted(&self) -> MutexGuard<'_, Noted> {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -46,22 +81,49 @@ impl OwnWrites for Own<'_> {
         Some(&self.origin)
     }
 
-    fn before(&self, revision: &Revision) -> Result<(), Failure> {
+    fn before(&self, revision: &Revision, dataset: &Value, is_last: bool) -> Result<(), Failure> {
         let end = self.call.end(self.seen, &revision.paths);
-        let image = View::whole().fingerprint(&revision.after);
-        self.noted.lock().unwrap_or_else(PoisonError::into_inner).push((revision.package.clone(), image));
-        let end = self.run_end(&end).filter(|end| end.dataset == revision.package);
-        Ok(self.call.store().note_write(self.call.worker, &revision.package, image, end)?)
+        let is_end = is_last && self.seen.is_some() && self.call.is_about(&revision.package);
+        let run_end = is_end.then_some(end);
+        let subjects = self.subjects(revision);
+        let mut noted = self.noted();
+        let earlier = std::mem::take(&mut noted.images);
+        if noted.package == revision.package {
+            // An earlier try, which others were faster than.
+            for (subject, image) in earlier {
+                self.call.store().forget_write(&self.image(&subject, image))?;
+            }
+        }
+        noted.package.clone_from(&revision.package);
+        for subject in &subjects {
+            let look = |dataset| View::whole().fingerprint(&subject.part(dataset));
+            let image = look(&revision.after);
+            // What cannot be told from before says nothing about whether it was written.
+            if image != look(dataset) {
+                self.note(subject, image, run_end.as_ref())?;
+                noted.images.push((subject.key().to_owned(), image));
+            }
+        }
+        let beside = View::of_worker(&[], &revision.paths);
+        let as_it_is = beside.fingerprint(&revision.after);
+        (noted.beside, noted.subjects, noted.run_end) = (Some((beside, as_it_is)), subjects, run_end);
+        Ok(())
     }
 
     fn after(&self, package: &Value) {
-        // What CKAN made of it may look different from what was expected. If that cannot be noted, the fingerprint
-        // still stops the loop.
-        let image = View::whole().fingerprint(package);
-        let end = self.call.end(self.seen, &[]);
-        let end = self.run_end(&end).filter(|end| end.dataset == id_of(package));
-        if let Err(error) = self.call.store().note_write(self.call.worker, id_of(package), image, end) {
-            tracing::warn!(worker = self.call.worker, "{error}");
+        let noted = self.noted();
+        // Somebody else has changed it, too, and their change is to be looked at.
+        let is_ours_alone = noted.beside.as_ref().is_some_and(|(beside, image)| beside.fingerprint(package) == *image);
+        if !is_ours_alone {
+            return;
+        }
+        // What CKAN made of the write may look different from what was expected. If that cannot be noted, the
+        // fingerprint still stops the loop.
+        for subject in noted.subjects.iter().filter(|_| !noted.images.is_empty()) {
+            let image = View::whole().fingerprint(&subject.part(package));
+            if let Err(error) = self.note(subject, image, noted.run_end.as_ref()) {
+                tracing::warn!(worker = self.call.worker, "{error}");
+            }
         }
     }
 }

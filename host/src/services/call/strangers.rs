@@ -33,15 +33,19 @@ impl Call<'_> {
     }
 
     /// Whether an address is that of a file of the very dataset that the call is about, uploaded to the portal: then it
-    /// is opened with the portal's token, for the dataset may be private. Of another dataset it is opened as a stranger
-    /// would: who typed the address must not have the worker see what they may not see themselves.
-    fn is_own_upload(&self, url: &str) -> bool {
+    /// is opened with the portal's token, for the dataset may be private. Any other is opened as a stranger would: who
+    /// typed it must not have the worker see what they may not see themselves. The address of an upload is CKAN's own word,
+    /// so it has to be that word for word.
+    fn is_own_upload(&self, typed: &str) -> bool {
         let Some(dataset) = self.about.and_then(|about| about.notification.package_id()) else { return false };
-        let Ok(url) = Url::parse(url) else { return false };
+        let Ok(url) = Url::parse(typed) else { return false };
         let Some(id) = self.services.ckan.uploaded_resource(&url) else { return false };
         let Ok(dataset) = self.dataset(dataset) else { return false };
         let mut resources = dataset["resources"].as_array().into_iter().flatten();
-        resources.any(|resource| resource["id"] == id && resource["url_type"] == "upload")
+        resources.any(|resource| {
+            let is_its_file = resource["url"].as_str().is_some_and(|own| own.trim() == typed.trim());
+            resource["id"] == id && resource["url_type"] == "upload" && is_its_file
+        })
     }
 
     fn fetched_dir(&self) -> &Path {

@@ -18,11 +18,12 @@ const ACTION: &str = "package_revise";
 /// Who keeps a ledger of our own writes, so that their echo is recognised.
 pub trait OwnWrites: Sync {
     /// Told before a dataset is written, and again before a further try with what was read then: the notification of a
-    /// write may come before CKAN's answer.
+    /// write may come before CKAN's answer. The dataset looks like `dataset` now; `is_last` says that no other is written
+    /// after it.
     ///
     /// # Errors
     /// It cannot be noted; then nothing is written.
-    fn before(&self, revision: &Revision) -> Result<(), Failure>;
+    fn before(&self, revision: &Revision, dataset: &Value, is_last: bool) -> Result<(), Failure>;
 
     /// Told the dataset as CKAN has it after the write.
     fn after(&self, package: &Value);
@@ -49,8 +50,12 @@ pub async fn flush(
 ) -> Result<Written, Failure> {
     let mut desk = Desk { client, known, fresh: HashSet::new(), own };
     let mut written = Written::default();
-    for (id, deltas) in desk.by_dataset(deltas, about).await? {
-        desk.write(id, &deltas, &mut written).await?;
+    let mut groups = desk.by_dataset(deltas, about).await?;
+    // What the notification is about comes last: once that is written, all is.
+    groups.sort_by_key(|(id, _)| about == Some(id));
+    let last = groups.len().saturating_sub(1);
+    for (index, (id, deltas)) in groups.into_iter().enumerate() {
+        desk.write(id, &deltas, index == last, &mut written).await?;
     }
     Ok(written)
 }
@@ -127,7 +132,13 @@ impl Desk<'_> {
         Ok(id)
     }
 
-    async fn write(&mut self, id: String, deltas: &[Delta], written: &mut Written) -> Result<(), Failure> {
+    async fn write(
+        &mut self,
+        id: String,
+        deltas: &[Delta],
+        is_last: bool,
+        written: &mut Written,
+    ) -> Result<(), Failure> {
         let mut tries = 0;
         loop {
             tries += 1;
@@ -138,13 +149,13 @@ impl Desk<'_> {
                     return Ok(());
                 }
                 // It was read a while ago, and may be otherwise by now.
-                Err(failure) if may_be_stale(&failure) && !self.fresh.contains(&id) => {
+                Err(failure) if may_be_stale(&failure) && !self.fresh.contains(&id) && tries < TRIES_MAX => {
                     self.read(&id).await?;
                     continue;
                 }
                 Err(failure) => return Err(failure),
             };
-            match self.send(&revision).await {
+            match self.send(&revision, is_last).await {
                 Ok(()) => {
                     written.changed += revision.changed;
                     written.unchanged += revision.unchanged;
@@ -158,13 +169,13 @@ impl Desk<'_> {
     }
 
     /// Sends a revision, and takes the dataset from the answer.
-    async fn send(&mut self, revision: &Revision) -> Result<(), Failure> {
+    async fn send(&mut self, revision: &Revision, is_last: bool) -> Result<(), Failure> {
         if self.client.is_dry_run() {
             self.client.tell_revision(revision);
             self.known.insert(revision.package.clone(), Arc::new(revision.after.clone()));
             return Ok(());
         }
-        self.own.before(revision)?;
+        self.own.before(revision, &self.known[&revision.package], is_last)?;
         let body = Bytes::from(Value::Object(revision.parameters.clone()).to_string());
         let answered = self.client.action_as(self.own.origin(), ACTION, body).await?;
         let mut answered: Value =
