@@ -2,6 +2,8 @@
 
 mod outcome;
 
+pub use outcome::letters as outcomes;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::PoisonError;
 use std::time::{Duration, Instant, SystemTime};
@@ -218,7 +220,7 @@ fn tell(job: &Job, index: usize, step: Step<'_>, members: &[Member], services: &
                 Disposition::Ended => Event::Ended(job.ticket, index),
                 _ => Event::Letter(job.ticket, index, Box::new(letter(job, &ended))),
             };
-            for letter in outcome::letters(job, &ended, members) {
+            for letter in outcomes(job, &ended, members) {
                 desk.tell(Event::Outcome(job.ticket, index, Box::new(letter)));
             }
             desk.tell(event);

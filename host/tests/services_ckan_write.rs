@@ -64,7 +64,7 @@ struct Ledger {
 }
 
 impl OwnWrites for Ledger {
-    fn before(&self, revision: &Revision) -> Result<(), Failure> {
+    fn before(&self, revision: &Revision, _: &Value, _: bool) -> Result<(), Failure> {
         if self.refuses {
             return Err(Failure::retryable("ledger", "the disk is full"));
         }

@@ -97,6 +97,85 @@ fn a_process_that_dies_between_the_write_and_the_acknowledgement_does_not_repeat
 }
 
 #[test]
+fn what_somebody_changes_while_a_worker_is_at_work_is_no_echo() {
+    on_every_queue("meanwhile", |mut circle| {
+        circle.scribe("write = stable\nwork_ms = 1500");
+        circle.announce();
+        circle.start();
+        circle.has_begun(1);
+        circle.portal.edit(circle.id(), |dataset| drop(dataset.insert("title".into(), "Shrubs".into())));
+        circle.ends_once(|circle| circle.runs().len() >= 2);
+        circle.run_until_quiet();
+        assert_eq!(circle.runs(), ["changed", "changed"], "{}", circle.worker.report());
+    });
+}
+
+#[test]
+fn what_becomes_again_as_it_was_is_looked_at_again() {
+    on_every_queue("again", |mut circle| {
+        circle.scribe("write = stable");
+        for title in ["A", "B", "A"] {
+            circle.portal.edit(circle.id(), |dataset| drop(dataset.insert("title".into(), title.into())));
+            circle.run_until_quiet();
+        }
+        assert_eq!(circle.runs().len(), 3, "{}", circle.worker.report());
+    });
+}
+
+#[test]
+fn two_resources_are_two_things_to_a_worker_that_does_not_say_that_it_looks_at_the_whole_dataset() {
+    on_every_queue("resources", |mut circle| {
+        circle.with_resources(3);
+        circle.scribe("write = nothing");
+        let ids: Vec<String> = circle.resources();
+        circle.portal.edit(circle.id(), |dataset| {
+            for resource in dataset["resources"].as_array_mut().unwrap() {
+                resource["description"] = "new".into();
+            }
+        });
+        circle.run_until_quiet();
+        for id in &ids {
+            assert_eq!(circle.runs_on_resource(id), 1, "{}", circle.worker.report());
+        }
+        // A change of one of them is none of the others.
+        circle.portal.edit(circle.id(), |dataset| dataset["resources"][1]["description"] = "newer".into());
+        circle.run_until_quiet();
+        let runs: Vec<usize> = ids.iter().map(|id| circle.runs_on_resource(id)).collect();
+        assert_eq!(runs, [1, 2, 1], "{}", circle.worker.report());
+    });
+}
+
+#[test]
+fn a_write_that_was_not_done_is_done_when_it_is_tried_again() {
+    on_every_queue("refused", |mut circle| {
+        circle.scribe("write = stable\nfield = qa");
+        for _ in 0..3 {
+            circle.portal.fail_next("package_revise", 503, "<html>busy</html>");
+        }
+        circle.announce();
+        circle.run_until(|circle| circle.portal.package(circle.id()).unwrap()["qa"] == "written by the scribe");
+        circle.run_until_quiet();
+        assert_eq!(circle.remembered(), 1, "{}", circle.worker.report());
+    });
+}
+
+#[test]
+fn with_other_settings_a_worker_looks_at_everything_anew() {
+    on_every_queue("settings", |mut circle| {
+        circle.scribe("write = nothing");
+        circle.announce();
+        circle.run_until_quiet();
+        circle.announce();
+        circle.run_until_quiet();
+        assert_eq!(circle.runs().len(), 1, "{}", circle.worker.report());
+        circle.scribe("write = stable");
+        circle.announce();
+        circle.run_until_quiet();
+        assert_eq!(circle.runs().len(), 2, "{}", circle.worker.report());
+    });
+}
+
+#[test]
 fn fifty_changed_resources_of_a_dataset_are_written_at_once_and_unchanged_ones_not_at_all() {
     on_every_queue("fifty", |mut circle| {
         circle.with_resources(50);

@@ -151,7 +151,7 @@ impl Dispatcher {
     }
 
     /// Has another worker hear how a run ended; the delivery is not settled before that is on its way.
-    fn tell_outcome(&mut self, ticket: usize, worker: u64, letter: Letter) {
+    pub(super) fn tell_outcome(&mut self, ticket: usize, worker: u64, letter: Letter) {
         self.send(ticket, worker, letter, true);
     }
 

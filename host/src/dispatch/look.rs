@@ -54,8 +54,12 @@ impl Dispatcher {
         let letter = job.letter(member.worker.name(), Fate::Dead(DeadReason::TimedOut), error, ended.attempts);
         // Other threads wait for their turn with it, for ever.
         let is_blocked = member.serial.is_some().then(|| DispatchError::SerialStuck(member.worker.name().to_owned()));
+        let outcomes: Vec<_> = process::outcomes(job, &ended, &self.members).collect();
         let (ticket, key) = (job.ticket, member.key);
         self.keep(ticket, key, letter);
+        for letter in outcomes {
+            self.tell_outcome(ticket, key, letter);
+        }
         if index + 1 == self.members.len() {
             let is_last = position + 1 == task.jobs.len();
             self.board.events.push(Event::Over(ticket, task.lane.filter(|_| is_last)));

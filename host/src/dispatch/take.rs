@@ -162,6 +162,9 @@ impl Dispatcher {
             process::report(job, &dead, "dead", &self.services);
             let letter = process::letter(job, &dead);
             self.keep(job.ticket, member.key, letter);
+            for letter in process::outcomes(job, &dead, &members) {
+                self.tell_outcome(job.ticket, member.key, letter);
+            }
             ended.get_or_insert_with(|| members.iter().map(|_| false).collect())[index] = true;
         }
     }

@@ -18,7 +18,7 @@ fn place() -> Place {
 }
 
 fn end(worker: &str) -> RunEnd {
-    RunEnd { worker: worker.to_owned(), dataset: "p".to_owned(), ..RunEnd::default() }
+    RunEnd { worker: worker.to_owned(), subject: "p".to_owned(), call: 1, ..RunEnd::default() }
 }
 
 fn state<const N: usize>(entries: [(&str, Option<&str>); N]) -> BTreeMap<String, Option<String>> {
@@ -72,14 +72,15 @@ fn an_own_write_is_known_again_and_what_its_run_could_not_store_is_made_good() {
     let Place { store, .. } = place();
     let image = Fingerprint([1; 16]);
     let meant = RunEnd { state: state([("a", Some("1"))]), ..end("w") };
-    store.note_write("w", "p", image, Some(&meant)).unwrap();
+    let own = Image { worker: "w", subject: "p", call: 1, image };
+    store.note_write(&own, Some(&meant)).unwrap();
     let found = store.own_write("w", "p", image).unwrap().unwrap();
     assert_eq!(found.run_end.as_ref(), Some(&meant));
-    store.make_good(&meant).unwrap();
+    assert_eq!(store.end(&meant).unwrap(), Stored::All);
     assert_eq!(store.get("w", "a").unwrap().as_deref(), Some("1"));
     assert_eq!(store.own_write("w", "p", image).unwrap().unwrap().run_end, None, "once is enough");
     assert_eq!(store.own_write("v", "p", image).unwrap(), None);
-    store.forget_write("w", "p", image).unwrap();
+    store.forget_write(&own).unwrap();
     assert_eq!(store.own_write("w", "p", image).unwrap(), None);
 }
 
@@ -96,9 +97,9 @@ fn who_is_called_too_often_is_quarantined_and_its_notification_waits() {
     assert_eq!(store.take_due(&["w"], 10, LEASE).unwrap(), []);
 
     let list = store.quarantined().unwrap();
-    assert_eq!((list.len(), list[0].dataset.as_str(), list[0].strikes), (1, "p", 1));
+    assert_eq!((list.len(), list[0].subject.as_str(), list[0].strikes), (1, "p", 1));
     assert!(store.release("w", "p").unwrap() && !store.release("w", "p").unwrap());
-    assert_eq!(store.known("w", "p").unwrap(), Known { strikes: 0, ..Known::default() });
+    assert_eq!(store.known("w", "p").unwrap(), Known::default());
     let due = store.take_due(&["w"], 10, LEASE).unwrap();
     assert_eq!((due.len(), due[0].body.as_deref()), (1, Some(b"newer".as_slice())));
 }
@@ -111,27 +112,58 @@ fn a_wish_is_answered_once_and_a_later_one_replaces_it() {
     assert_eq!(store.take_due(&["w"], 10, LEASE).unwrap(), []);
     store.end(&wish(Some(5))).unwrap();
     let due = store.take_due(&["v", "w"], 10, LEASE).unwrap();
-    assert_eq!((due.len(), due[0].due, due[0].body.as_ref()), (1, 5, None));
+    assert_eq!((due.len(), due[0].key.due, due[0].body.as_ref()), (1, 5, None));
     assert_eq!(store.take_due(&["w"], 10, LEASE).unwrap(), [], "it is leased");
     store.give_back_wakes(&due).unwrap();
     assert_eq!(store.take_due(&["w"], 10, LEASE).unwrap(), due);
     // While it was being answered, the worker wished for another look.
-    store.end(&RunEnd { woken: Some(5), ..wish(Some(6)) }).unwrap();
+    store.end(&RunEnd { woken: Some(due[0].key.clone()), ..wish(Some(6)) }).unwrap();
     store.end_wakes(&due).unwrap();
     let due = store.take_due(&["w"], 10, LEASE).unwrap();
-    assert_eq!(due[0].due, 6);
-    store.end(&RunEnd { woken: Some(6), ..end("w") }).unwrap();
+    assert_eq!(due[0].key.due, 6);
+    store.end(&RunEnd { woken: Some(due[0].key.clone()), ..end("w") }).unwrap();
     store.give_back_wakes(&due).unwrap();
     assert_eq!(store.take_due(&["w"], 10, LEASE).unwrap(), []);
 }
 
 #[test]
-fn a_wish_to_look_again_does_not_replace_a_notification_that_waits() {
+fn a_wish_to_look_again_and_a_notification_that_waits_stand_beside_each_other() {
     let Place { store, .. } = place();
     let quarantine = Quarantine { until: 5, strikes: 1, reason: String::new() };
-    store.quarantine("w", "p", &quarantine, b"body").unwrap();
     store.end(&RunEnd { wakes: BTreeMap::from([("p".to_owned(), Some(1))]), ..end("w") }).unwrap();
-    assert_eq!(store.take_due(&["w"], 10, LEASE).unwrap()[0].body.as_deref(), Some(b"body".as_slice()));
+    store.quarantine("w", "p", &quarantine, b"body").unwrap();
+    let due = store.take_due(&["w"], 10, LEASE).unwrap();
+    let bodies: Vec<_> = due.iter().map(|wake| (wake.key.waits, wake.body.as_deref())).collect();
+    assert_eq!(bodies, [(false, None), (true, Some(b"body".as_slice()))]);
+}
+
+#[test]
+fn what_an_earlier_run_wrote_is_no_echo_after_a_later_one_has_ended() {
+    let Place { store, .. } = place();
+    let image = |number| Fingerprint([number; 16]);
+    let own = |call, number| Image { worker: "w", subject: "p", call, image: image(number) };
+    store.note_write(&own(1, 1), None).unwrap();
+    store.end(&end("w")).unwrap();
+    assert!(store.own_write("w", "p", image(1)).unwrap().is_some());
+    store.note_write(&own(2, 2), None).unwrap();
+    store.end(&RunEnd { call: 2, ..end("w") }).unwrap();
+    assert_eq!(store.own_write("w", "p", image(1)).unwrap(), None);
+    assert!(store.own_write("w", "p", image(2)).unwrap().is_some());
+}
+
+#[test]
+fn of_what_is_gone_nothing_is_known_any_more_and_a_run_that_begins_has_seen_nothing_yet() {
+    let Place { store, .. } = place();
+    let seen = Some(Fingerprint([7; 16]));
+    let fingerprint = || store.known("w", "p").unwrap().fingerprint;
+    store.end(&end("w").having_seen(seen)).unwrap();
+    store.note_write(&Image { worker: "w", subject: "p", call: 1, image: Fingerprint([1; 16]) }, None).unwrap();
+    store.end(&RunEnd { forget: true, ..end("w") }).unwrap();
+    assert_eq!((fingerprint(), store.own_write("w", "p", Fingerprint([1; 16])).unwrap()), (None, None));
+    store.end(&end("w").having_seen(seen)).unwrap();
+    assert_eq!(fingerprint(), seen);
+    assert_eq!(store.begin("w", "p", &BUDGET).unwrap(), Ok(()));
+    assert_eq!(fingerprint(), None, "if it fails it is to be done again, whatever it looks like then");
 }
 
 #[test]

@@ -97,7 +97,7 @@ impl Circle {
     /// Writes the configuration anew, with these settings of the scribe's.
     pub fn scribe(&mut self, settings: &str) {
         let text = format!(
-            "[worker]\n{}\namqp.url = {}\nplugin_dir = {}\nckan.site_url = {}\nckan.api_key = a-token\nconcurrency = 4\n\
+            "[worker]\n{}\namqp.url = {}\nplugin_dir = {}\nckan.site_url = {}\nckan.api_key = a-token\nconcurrency = 4\nretry.delays = 200ms\n\
              journal.path = {}\n[worker:scribe]\njournal = {}\n{settings}\n",
             self.queue,
             self.url,
@@ -165,9 +165,25 @@ impl Circle {
         panic!("it goes on and on\n{}", self.worker.report());
     }
 
+    /// Starts the worker.
+    pub fn start(&mut self) {
+        self.worker.start(["scribe"]);
+    }
+
+    /// Waits until the scribe has begun so many runs on the dataset.
+    #[track_caller]
+    pub fn has_begun(&self, runs: usize) {
+        assert!(eventually(LATER, || self.runs().len() >= runs), "{}", self.worker.report());
+    }
+
     /// Runs the worker until something holds.
     pub fn run_until(&mut self, holds: impl Fn(&Self) -> bool) {
-        self.worker.start(["scribe"]);
+        self.start();
+        self.ends_once(holds);
+    }
+
+    /// Stops the worker, which runs, once something holds.
+    pub fn ends_once(&mut self, holds: impl Fn(&Self) -> bool) {
         let held = eventually(LATER, || holds(self));
         self.worker.terminate();
         self.worker.wait(LATER);
@@ -185,6 +201,19 @@ impl Circle {
     pub fn runs(&self) -> Vec<String> {
         let text = std::fs::read_to_string(self.runs_file()).unwrap_or_default();
         text.lines().filter_map(|line| line.strip_suffix(self.id()).map(|line| line.trim().to_owned())).collect()
+    }
+
+    /// The ids of the dataset's resources.
+    pub fn resources(&self) -> Vec<String> {
+        let dataset = self.portal.package(self.id()).unwrap();
+        let resources = dataset["resources"].as_array().unwrap().iter();
+        resources.map(|resource| resource["id"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// How many runs there were on a resource.
+    pub fn runs_on_resource(&self, id: &str) -> usize {
+        let text = std::fs::read_to_string(self.runs_file()).unwrap_or_default();
+        text.lines().filter(|line| *line == format!("resource {id}")).count()
     }
 
     /// How many runs the scribe remembers in its state.

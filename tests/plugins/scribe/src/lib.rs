@@ -19,6 +19,9 @@ struct Settings {
     /// The field that it writes.
     #[serde(default = "notes")]
     field: String,
+    /// How long it works before it writes.
+    #[serde(default)]
+    work_ms: u64,
     /// Where the portal is, as `127.0.0.1:5000`, for `sneak`.
     portal: Option<String>,
 }
@@ -39,8 +42,12 @@ impl Worker for Scribe {
     fn consume(&self, notification: &Notification<'_>, host: &Host<'_>) -> Result<Outcome> {
         let dataset = notification.package_id()?;
         self.note(&format!("{} {dataset}", notification.operation()))?;
+        if notification.routing_key() == "Resource" {
+            self.note(&format!("resource {}", notification.entity_id()?))?;
+        }
         let count = host.state().get::<u64>(dataset)?.unwrap_or(0) + 1;
         host.state().put(dataset, &count)?;
+        host.sleep(std::time::Duration::from_millis(self.0.work_ms))?;
         let random = format!("{:016x}", fastrand::u64(..));
         let field = self.0.field.as_str();
         match self.0.write.as_str() {
