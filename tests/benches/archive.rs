@@ -1,7 +1,7 @@
 //! How fast many small files are archived: by the worker, and by a script that does the same with Python's requests,
 //! with one thread and with 16, in turn, so that what the machine does meanwhile strikes all.
 //!
-//! `cargo bench -p worker-tests --bench archive`; `-- --resources 2000 --rounds 5`.
+//! `cargo bench -p worker-tests --bench archive`; `-- --resources 2000 --per-dataset 10 --rounds 5`.
 
 #![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 
@@ -15,11 +15,12 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use serde_json::json;
 use tempfile::TempDir;
 use worker_tests::usage::{Usage, cpu_us_of_ended_children};
 use worker_tests::{built, python};
 
-use self::site::{Address, TOKEN, Verdict};
+use self::site::{Address, Size, TOKEN, Verdict};
 
 /// How often it is looked how much memory is held.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -43,43 +44,49 @@ struct Run {
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    if let [_, mode, notifications, resources] = &arguments[..]
+    if let [_, mode, notifications, size] = &arguments[..]
         && mode == "serve"
     {
-        return site::serve(Path::new(notifications), resources.parse().expect("a number of resources"));
+        return site::serve(Path::new(notifications), serde_json::from_str(size).expect("a size"));
     }
     let value = |name: &str, default: usize| {
         let at = arguments.iter().position(|argument| argument == name);
         at.and_then(|at| arguments.get(at + 1)).map_or(default, |text| text.parse().expect("a number"))
     };
-    let (resources, rounds) = (value("--resources", 10_000), value("--rounds", 3));
-    println!("medians of {rounds} alternating rounds, {resources} files of 1 to 20 KiB each, 50 in a dataset");
+    let (size, rounds) = (
+        Size { resources: value("--resources", 10_000), per_dataset: value("--per-dataset", 50).max(1) },
+        value("--rounds", 3),
+    );
+    println!(
+        "medians of {rounds} alternating rounds, {} files of 1 to 20 KiB each, {} in a dataset",
+        size.resources, size.per_dataset
+    );
     let mut runs = [const { Vec::new() }; ALL.len()];
     for _ in 0..rounds {
         for (who, runs) in ALL.into_iter().zip(&mut runs) {
-            runs.push(once(who, resources));
+            runs.push(once(who, size));
         }
     }
     println!(
         "{:<24} {:>13} {:>8} {:>15} {:>8}   worker/it: rate, CPU",
         "", "resources/min", "CPU s", "CPU us/resource", "RSS MiB"
     );
-    let figures = runs.map(|runs| Figures::of(&runs, resources));
+    let figures = runs.map(|runs| Figures::of(&runs, size.resources));
     for (who, one) in ALL.into_iter().zip(&figures) {
         one.print(&who.to_string(), (who != Who::Worker).then_some(&figures[0]));
     }
 }
 
 /// One run, with a site and a directory of its own.
-fn once(who: Who, resources: usize) -> Run {
+fn once(who: Who, size: Size) -> Run {
     let dir = tempfile::tempdir().expect("a directory");
-    let site = Running::start(&dir, resources);
+    let site = Running::start(&dir, size);
     let command = match who {
         Who::Worker => worker(dir.path(), &site.address.portal),
         Who::Requests { threads } => requests(dir.path(), &site.address.portal, threads),
     };
     let run = measured(command, dir.path());
-    assert_eq!(site.verdict(), Verdict::of_all(resources), "{who}: each file is fetched once and known to the portal");
+    assert_eq!(site.verdict(), Verdict::of_all(size), "{who}: each file is fetched once and known to the portal");
     run
 }
 
@@ -99,8 +106,8 @@ fn worker(dir: &Path, portal: &str) -> Command {
         worker.current_dir(dir).env("HOME", dir).args(["-c", "worker.cfg", "--quiet"]).args(arguments);
         worker
     };
-    let sent = command(&["send", "notifications"]).status().expect("the worker runs");
-    assert!(sent.success(), "the notifications are on the queue");
+    let sent = command(&["send", "notifications"]).output().expect("the worker runs");
+    assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
     command(&["--until-empty", "archive"])
 }
 
@@ -138,9 +145,9 @@ struct Running {
 
 impl Running {
     /// Starts one; its notifications are in the directory then.
-    fn start(dir: &TempDir, resources: usize) -> Self {
+    fn start(dir: &TempDir, size: Size) -> Self {
         let mut command = Command::new(std::env::current_exe().expect("this program"));
-        command.arg("serve").arg(dir.path().join("notifications")).arg(resources.to_string());
+        command.arg("serve").arg(dir.path().join("notifications")).arg(json!(size).to_string());
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("this program runs again");
         let mut line = String::new();
         let out = child.stdout.take().expect("its output was asked for");

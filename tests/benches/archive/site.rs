@@ -20,7 +20,14 @@ use worker_tests::sha256;
 /// What the portal knows its worker by.
 pub const TOKEN: &str = "token-of-the-bench";
 
-const RESOURCES_PER_DATASET: usize = 50;
+/// How much there is.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Size {
+    /// How many files.
+    pub resources: usize,
+    /// How many of them in one dataset.
+    pub per_dataset: usize,
+}
 
 /// Where a site is.
 #[derive(Debug, Serialize, Deserialize)]
@@ -44,30 +51,31 @@ pub struct Verdict {
 
 impl Verdict {
     /// Of a site whose files were archived, each once.
-    pub fn of_all(resources: usize) -> Self {
-        Self { files: resources, revisions: resources.div_ceil(RESOURCES_PER_DATASET), right: resources }
+    pub fn of_all(size: Size) -> Self {
+        let Size { resources, per_dataset } = size;
+        Self { files: resources, revisions: resources.div_ceil(per_dataset), right: resources }
     }
 }
 
 struct Site {
     portal: Portal,
-    resources: usize,
+    size: Size,
     files: AtomicUsize,
 }
 
 /// Is the site until the end of its input. Says where it is, and writes what is to be worked on to `notifications`.
-pub fn serve(notifications: &Path, resources: usize) {
+pub fn serve(notifications: &Path, size: Size) {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("threads start");
     let address = runtime.block_on(async {
         let portal = Portal::start(Datasets::default().with_user("worker", TOKEN)).await.expect("a port is free");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let web = format!("http://{}", listener.local_addr().expect("it is bound"));
-        fill(&portal, &web, resources);
+        fill(&portal, &web, size);
         let address = Address { portal: portal.url(), verdict: format!("{web}/verdict") };
         let lines = portal.backfill().into_iter().flat_map(|notice| [notice.body, b"\n".to_vec()]);
         fs::write(notifications, lines.collect::<Vec<_>>().concat()).expect("the directory is ours");
-        let site = Arc::new(Site { portal, resources, files: AtomicUsize::new(0) });
+        let site = Arc::new(Site { portal, size, files: AtomicUsize::new(0) });
         let router = Router::new().route("/verdict", get(verdict)).fallback(file).with_state(site);
         runtime.spawn(async move { axum::serve(listener, router).await });
         address
@@ -78,9 +86,9 @@ pub fn serve(notifications: &Path, resources: usize) {
     runtime.shutdown_background();
 }
 
-fn fill(portal: &Portal, web: &str, resources: usize) {
-    let numbers: Vec<usize> = (0..resources).collect();
-    for numbers in numbers.chunks(RESOURCES_PER_DATASET) {
+fn fill(portal: &Portal, web: &str, size: Size) {
+    let numbers: Vec<usize> = (0..size.resources).collect();
+    for numbers in numbers.chunks(size.per_dataset) {
         let resource =
             |number: &usize| json!({"name": number.to_string(), "url": format!("{web}/{number}.csv"), "format": "CSV"});
         let resources: Vec<_> = numbers.iter().map(resource).collect();
@@ -102,7 +110,7 @@ fn body(number: usize) -> Vec<u8> {
 
 async fn file(State(site): State<Arc<Site>>, uri: Uri) -> Response {
     let name = uri.path().trim_start_matches('/').trim_end_matches(".csv");
-    let Some(number) = name.parse().ok().filter(|number| *number < site.resources) else {
+    let Some(number) = name.parse().ok().filter(|number| *number < site.size.resources) else {
         return StatusCode::NOT_FOUND.into_response();
     };
     site.files.fetch_add(1, Ordering::Relaxed);
@@ -110,7 +118,7 @@ async fn file(State(site): State<Arc<Site>>, uri: Uri) -> Response {
 }
 
 async fn verdict(State(site): State<Arc<Site>>) -> String {
-    let right = (0..site.resources).step_by(RESOURCES_PER_DATASET).map(|first| {
+    let right = (0..site.size.resources).step_by(site.size.per_dataset).map(|first| {
         let dataset = site.portal.package(&name_of(first)).unwrap_or_default();
         let resources = dataset["resources"].as_array().into_iter().flatten();
         resources.zip(first..).filter(|(resource, number)| is_right(resource, *number)).count()
