@@ -80,13 +80,13 @@ fn main() {
 /// One run, with a site and a directory of its own.
 fn once(who: Who, size: Size) -> Run {
     let dir = tempfile::tempdir().expect("a directory");
-    let site = Running::start(&dir, size);
+    let running = Running::start(&dir, size);
     let command = match who {
-        Who::Worker => worker(dir.path(), &site.address.portal),
-        Who::Requests { threads } => requests(dir.path(), &site.address.portal, threads),
+        Who::Worker => worker(dir.path(), &running.address.portal),
+        Who::Requests { threads } => requests(dir.path(), &running.address.portal, threads),
     };
     let run = measured(command, dir.path());
-    assert_eq!(site.verdict(), Verdict::of_all(size), "{who}: each file is fetched once and known to the portal");
+    assert_eq!(running.verdict(), Verdict::of_all(size), "{who}: each file is fetched once and known to the portal");
     run
 }
 

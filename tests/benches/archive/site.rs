@@ -75,8 +75,8 @@ pub fn serve(notifications: &Path, size: Size) {
         let address = Address { portal: portal.url(), verdict: format!("{web}/verdict") };
         let lines = portal.backfill().into_iter().flat_map(|notice| [notice.body, b"\n".to_vec()]);
         fs::write(notifications, lines.collect::<Vec<_>>().concat()).expect("the directory is ours");
-        let site = Arc::new(Site { portal, size, files: AtomicUsize::new(0) });
-        let router = Router::new().route("/verdict", get(verdict)).fallback(file).with_state(site);
+        let shared = Arc::new(Site { portal, size, files: AtomicUsize::new(0) });
+        let router = Router::new().route("/verdict", get(verdict)).fallback(file).with_state(shared);
         runtime.spawn(async move { axum::serve(listener, router).await });
         address
     });
