@@ -8,6 +8,7 @@ pub mod ledger;
 pub mod places;
 pub mod process;
 pub mod proxy;
+pub mod python;
 pub mod usage;
 pub mod wait;
 mod watch;

@@ -140,7 +140,7 @@ fn said(lab: &Lab, resource: &str, text: &str) -> bool {
 
 const MANY: usize = 10_000;
 /// What a resource takes while its dataset is worked on.
-const RESOURCE_BYTES: u64 = 12 << 10;
+const RESOURCE_BYTES: u64 = 8 << 10;
 
 /// A server with many files, of so many datasets, and others with few: the few are done while the many go on.
 fn crowd(datasets: usize, is_small: impl Fn(&Lab)) {
@@ -174,6 +174,6 @@ fn s21_a_server_of_10000_files_in_200_datasets_keeps_nobody_from_work() {
 
 #[test]
 fn s21_nor_does_one_dataset_of_10000_files() {
-    // While it is worked on, a dataset is in memory, in full and more than once.
+    // While it is worked on, a dataset is in memory in full, as JSON and as what was read from it.
     crowd(1, |lab| lab.assert_smaller_than(MEMORY_MAX + MANY as u64 * RESOURCE_BYTES));
 }

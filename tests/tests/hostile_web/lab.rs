@@ -182,7 +182,7 @@ impl Lab {
     #[track_caller]
     pub fn assert_smaller_than(&self, bytes_max: u64) {
         let usage = Usage::of(self.worker.pid()).expect("the worker runs");
-        println!("{} MiB at most", usage.rss_max_bytes >> 20);
+        eprintln!("{} MiB at most", usage.rss_max_bytes >> 20);
         assert!(usage.rss_max_bytes < bytes_max, "{} MiB\n{}", usage.rss_max_bytes >> 20, self.worker.report());
     }
 }

@@ -119,8 +119,8 @@ fn assert_all_is_where_it_belongs(lab: &Lab) {
         let within = path.strip_prefix(dir).unwrap();
         let parts: Vec<_> = within.iter().map(|part| part.to_str().unwrap()).collect();
         match parts[..] {
-            ["archive", _, _, name] => assert!(!name.starts_with('.') && !name.contains('\\'), "{within:?}"),
-            [name, ..] => assert!(is_its_own(name), "{within:?}"),
+            ["archive", _, _, name] => assert!(!name.starts_with('.') && !name.contains('\\'), "{}", within.display()),
+            [name, ..] => assert!(is_its_own(name), "{}", within.display()),
             [] => {}
         }
     }

@@ -42,12 +42,16 @@ impl Trail {
     /// Checks that it is nowhere in a text.
     #[track_caller]
     pub fn assert_absent(&self, place: &str, text: &str) {
-        let found = self.forms.iter().find_map(|form| Some((form, text.find(form.as_str())?)));
-        if let Some((form, at)) = found {
+        if let Some((form, at)) = self.found_in(text) {
             let from = text.floor_char_boundary(at.saturating_sub(300));
             let to = text.ceil_char_boundary((at + form.len() + 100).min(text.len()));
             panic!("{form} stands in {place}: {}", &text[from..to]);
         }
+    }
+
+    /// In which form it stands in a text, and where.
+    fn found_in(&self, text: &str) -> Option<(&str, usize)> {
+        self.forms.iter().find_map(|form| Some((form.as_str(), text.find(form.as_str())?)))
     }
 
     /// Checks that it is in no file below a directory.
@@ -97,7 +101,7 @@ fn a_secret_is_found_in_each_form() {
         let file = dir.path().join(number.to_string());
         std::fs::write(&file, format!("\0\u{ff}before{text}")).unwrap();
         assert!(trail.files_below(dir.path()).contains(&*file.to_string_lossy()), "{text}");
-        assert!(std::panic::catch_unwind(|| trail.assert_absent("here", text)).is_err(), "{text}");
+        assert!(trail.found_in(text).is_some(), "{text}");
     }
-    trail.assert_absent("here", "canary-7f3a/9c+e1d0~b3");
+    assert_eq!(trail.found_in("canary-7f3a/9c+e1d0~b3"), None);
 }

@@ -119,7 +119,7 @@ async fn flood(
     mut opens: watch::Receiver<bool>,
 ) -> std::io::Result<()> {
     stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/csv\r\nConnection: close\r\n\r\n").await?;
-    let block = [b'x'; 64 * 1024];
+    let block = vec![b'x'; 64 * 1024];
     for sent in (0..in_all).step_by(block.len()) {
         if sent >= at_first && !*opens.borrow() {
             let _held = Held::begin(shared);
@@ -191,7 +191,7 @@ pub fn file(mimetype: &str, body: &[u8]) -> Answer {
 
 /// An answer with this status line and these headers, without a body.
 pub fn says(status: &str, headers: &[String]) -> Answer {
-    let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
-    let head = format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: 0\r\n{headers}\r\n");
+    let headers = [&["Connection: close".to_owned(), "Content-Length: 0".to_owned()], headers].concat().join("\r\n");
+    let head = format!("HTTP/1.1 {status}\r\n{headers}\r\n\r\n");
     Answer::Bytes(head.into_bytes())
 }
