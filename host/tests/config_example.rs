@@ -22,10 +22,22 @@ const HEAD: &str = "\
 
 const MIDDLE: &str = "
 
-# A worker may have a section of its own: five settings of the host, and all that its plugin knows.
+# A worker may have a section of its own, with these five settings of the host and all that its plugin knows.
 
 # [worker:archive]
 ";
+
+const PLUGINS_HEAD: &str = "
+
+# What the workers that come with this program know beside these; `echo` knows nothing more.
+";
+
+/// What a plugin's own test holds to its settings.
+const PLUGINS: &[(&str, &str)] = &[
+    ("archive", include_str!("../../plugins/archive/worker.cfg.example")),
+    ("qa", include_str!("../../plugins/qa/worker.cfg.example")),
+    ("webhook", include_str!("../../plugins/webhook/worker.cfg.example")),
+];
 
 fn value(key: &Key) -> Option<(&'static str, &'static str)> {
     match key.preset {
@@ -57,6 +69,11 @@ fn expected() -> String {
     text.push_str(MIDDLE);
     for key in WORKER {
         add(&mut text, key);
+    }
+    text.push_str(PLUGINS_HEAD);
+    for (_, block) in PLUGINS {
+        text.push('\n');
+        text.push_str(block);
     }
     text
 }
@@ -119,4 +136,27 @@ fn every_setting_of_the_example_can_be_set_and_shows_its_default() {
     let section: String = WORKER.iter().filter_map(|key| Some(format!("{} = {}\n", key.name, value(key)?.0))).collect();
     let config = load(&format!("{example}\n[worker:archive]\n{section}")).unwrap();
     assert_eq!(config.workers["archive"].attempts, Some(9));
+}
+
+#[test]
+fn the_sections_of_plugins_reach_them_as_they_are_written() {
+    let mut text = std::fs::read_to_string(EXAMPLE).unwrap();
+    for (name, block) in PLUGINS {
+        let head = format!("# [worker:{name}]\n");
+        assert!(block.starts_with(&head), "{name}");
+        // As somebody who takes the # away from every setting.
+        let set: String = block.lines().filter(|line| !line.starts_with("# ")).collect::<Vec<_>>().join("\n");
+        write!(text, "\n[worker:{name}]\n{}\n", set.replace("\n#", "\n")).unwrap();
+    }
+    let config = load(&text).unwrap();
+    for (name, block) in PLUGINS {
+        let written = block.lines().filter(|line| !line.starts_with("# ")).filter_map(|line| line.strip_prefix('#'));
+        let written: Vec<(&str, &str)> = written.map(|line| line.split_once(" = ").unwrap()).collect();
+        assert!(written.len() > 4, "{name}");
+        let known = &config.workers[*name].settings;
+        assert_eq!(known.len(), written.len(), "{name}");
+        for (key, value) in written {
+            assert_eq!(known[key], value, "{name}: {key}");
+        }
+    }
 }

@@ -9,7 +9,7 @@ use crate::filter::{Filter, Names};
 use crate::store::{Audience, Store};
 
 /// The settings as they are written.
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 pub struct Settings {
     /// Whether copies are kept, or links only looked at.
     #[serde(default)]

@@ -40,7 +40,7 @@ const POSTPONED_MIN: Duration = Duration::from_secs(60);
 const HEAD_BYTES: std::ops::RangeInclusive<u64> = 4096..=262_144;
 
 /// The section `[worker:qa]`.
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 struct Settings {
     /// The directory that the worker `archive` keeps; without it files are fetched.
     archive_dir: Option<PathBuf>,

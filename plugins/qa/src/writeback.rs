@@ -49,12 +49,12 @@ impl WriteBack {
         };
         match told {
             Ok(()) => record.told = true,
-            Err(error) if error.code() == "ckan.not-authorized" => {
+            Err(error) if self.is_refusal(&error) => {
                 if !self.refused.swap(true, Ordering::Relaxed) {
                     host.warn(&format!(
-                        "CKAN does not let this token write task statuses, which takes a sysadmin's; results are kept \
-                         in the worker's state alone until it is started again; set `write = resource` or `none`, or \
-                         use another token: {}",
+                        "CKAN does not take task statuses from this token, which has to be a sysadmin's; results are \
+                         kept in the worker's state alone until it is started again; set `write = resource` or `none`, \
+                         or use another token: {}",
                         error.message()
                     ));
                 }
@@ -62,6 +62,15 @@ impl WriteBack {
             Err(error) => return Err(error),
         }
         Ok(record.told)
+    }
+
+    /// Whether CKAN would refuse the next result as well: a portal without the action calls it a bad request.
+    fn is_refusal(&self, error: &Error) -> bool {
+        match error.code() {
+            "ckan.not-authorized" => true,
+            "ckan.bad-request" => self.write == Write::TaskStatus,
+            _ => false,
+        }
     }
 }
 

@@ -6,6 +6,7 @@ mod dataset;
 mod deletion;
 mod differences;
 mod filters;
+mod example;
 mod hostile;
 mod links;
 mod memory;

@@ -1,6 +1,7 @@
 //! The worker from the side of a portal.
 
 mod dataset;
+mod example;
 mod files;
 mod files_binary;
 mod files_hostile;

@@ -78,6 +78,17 @@ fn a_token_that_may_not_write_is_warned_of_once_and_results_are_kept() {
 }
 
 #[test]
+fn a_portal_that_does_not_know_task_statuses_is_not_asked_again() {
+    let rig = with(json!({}));
+    let unknown = Error::permanent("Action name not known: task_status_update").with_code("ckan.bad-request");
+    rig.bench.ckan().fail("task_status_update", unknown);
+    assert_eq!(rig.run(), done());
+    rig.check_record(json!({ "openness_score": 3, "told": false }));
+    assert_eq!(rig.run(), nothing_changed());
+    assert_eq!(rig.bench.writes().len(), 1);
+}
+
+#[test]
 fn a_failing_ckan_fails_the_run_and_the_next_makes_it_good() {
     let rig = with(json!({}));
     rig.bench.ckan().fail("task_status_update", Error::retryable("503").with_code("ckan.unavailable"));

@@ -1,6 +1,7 @@
 //! The worker from the side of its targets.
 
 mod events;
+mod example;
 mod filters;
 mod posts;
 mod record;
