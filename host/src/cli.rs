@@ -191,7 +191,7 @@ pub struct RunningArgs {
     /// Stop once the queue is empty, as for cron jobs and tests
     #[arg(long)]
     pub until_empty: bool,
-    /// Write nothing to CKAN: print what would be written, and leave all notifications in the queue
+    /// Write nothing to CKAN: print what would be written for what is in the queue now, and leave it there
     #[arg(short = 'n', long)]
     pub dry_run: bool,
     /// Work on this many notifications at once [setting: concurrency]

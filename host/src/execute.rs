@@ -53,7 +53,7 @@ fn call_worker(member: &Member, attempt: &Attempt<'_>, services: &Services, call
         Err(Refused::Ended(outcome)) => return outcome,
         Err(Refused::Failed(failure)) => return outcome(failure.into(), call, services),
     };
-    let ended = outcome(consume(&member.worker, call, attempt), call, services);
+    let ended = outcome(consume(&member.worker, call, attempt, services.ckan.is_dry_run()), call, services);
     if !matches!(ended, Outcome::Done | Outcome::Skipped(_)) {
         return ended;
     }
@@ -65,12 +65,14 @@ fn call_worker(member: &Member, attempt: &Attempt<'_>, services: &Services, call
     }
 }
 
-fn consume(worker: &LoadedWorker, call: &Call<'_>, attempt: &Attempt<'_>) -> abi::Reply {
+fn consume(worker: &LoadedWorker, call: &Call<'_>, attempt: &Attempt<'_>, is_dry_run: bool) -> abi::Reply {
     let notification = attempt.notification;
     // Whatever is not known is left out; in an array, for this happens for every run.
-    let mut attrs = [abi::Attr { key: "delivery-id".into(), value: attempt.delivery.into() }; 3];
+    let mut attrs = [abi::Attr { key: "delivery-id".into(), value: attempt.delivery.into() }; 4];
     let mut known = 1;
-    for (key, value) in [("entity-id", notification.entity_id()), ("package-id", notification.package_id())] {
+    let dry_run = is_dry_run.then_some("yes");
+    let about = [("entity-id", notification.entity_id()), ("package-id", notification.package_id())];
+    for (key, value) in about.into_iter().chain([("dry-run", dry_run)]) {
         if let Some(value) = value {
             attrs[known] = abi::Attr { key: key.into(), value: value.into() };
             known += 1;

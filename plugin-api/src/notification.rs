@@ -85,6 +85,12 @@ impl<'a> Notification<'a> {
         self.delivery.flags & abi::Delivery::REDELIVERED != 0
     }
 
+    /// Whether this is a dry run: the host writes nothing to CKAN and remembers nothing. A worker that changes something
+    /// elsewhere, as a file or another service, leaves that alone, too, and logs what it would do.
+    pub fn is_dry_run(&self) -> bool {
+        self.attr("dry-run").is_some()
+    }
+
     fn attr(self, key: &str) -> Option<&'a str> {
         self.delivery.attrs.iter().find(|attr| attr.key.as_str() == key).map(|attr| attr.value.as_str())
     }

@@ -43,7 +43,7 @@ pub fn run(cli: &Cli) -> Exit {
         app = app.observer(Arc::new(dry::Printer::new(cli.output.format)));
     }
     let stop = stop::on_signals();
-    match app.until_empty(cli.running.until_empty).run(stop.stopping.clone()) {
+    match app.until_empty(cli.running.until_empty || cli.running.dry_run).run(stop.stopping.clone()) {
         Ok(summary) => {
             let Summary { settled, released, retried, dead, looked_at, left_running } = summary;
             // What was still running was not settled either, and comes back with what was given back.

@@ -44,7 +44,7 @@ pub use self::settings::{Rewrite, Settings, SetupError};
 use self::request::query_pairs;
 use self::settings::Token;
 use super::Failure;
-use super::http::{self, HeaderValue, Trouble, Unread, header};
+use super::http::{self, HeaderMap, HeaderValue, Trouble, Unread, header};
 
 /// The longest answer that is taken; a `package_search` for 1,000 large datasets stays well below.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -217,7 +217,23 @@ impl Client {
             Err(Unread::TooLarge) => return Err(answer::too_long(name, ANSWER_BYTES_MAX)),
             Err(Unread::Broken(error)) => return Err(self.unreachable(name, error)),
         };
+        // Before anything is cut off: half a token is still half a secret.
+        let (headers, body) = if status.is_success() { (headers, body) } else { self.masked(headers, body) };
         answer::result(name, status, &headers, &body).map_err(|failure| self.without_token(failure))
+    }
+
+    /// An answer without the token.
+    fn masked(&self, mut headers: HeaderMap, body: Bytes) -> (HeaderMap, Bytes) {
+        let token = self.token.as_ref().map(|token| token.text.expose_secret());
+        let Some(token) = token.filter(|token| token.len() >= TOKEN_BYTES_MIN) else { return (headers, body) };
+        let says_it = |text: &[u8]| text.windows(token.len()).any(|window| window == token.as_bytes());
+        if headers.get(header::LOCATION).is_some_and(|location| says_it(location.as_bytes())) {
+            headers.remove(header::LOCATION);
+        }
+        if !says_it(&body) {
+            return (headers, body);
+        }
+        (headers, String::from_utf8_lossy(&body).replace(token, "***").into())
     }
 
     fn url(&self, name: &str) -> Result<Url, Failure> {

@@ -79,16 +79,7 @@ impl Store {
         let connection = match opened {
             Ok((version, _)) if version > schema::VERSION => return Err(StoreError::Later(path)),
             Ok((_, connection)) => connection,
-            Err(error) if database::is_damaged(&error) => {
-                let aside = database::set_aside(&path).map_err(|error| no_directory(&path, &error))?;
-                tracing::error!(
-                    "the store {} is damaged ({error}); it is set aside as {} and a new one begun: workers have forgotten \
-                     what they knew, and look at everything anew",
-                    path.display(),
-                    aside.display()
-                );
-                connect(&path).map_err(|error| trouble(&path, &error))?
-            }
+            Err(error) if database::is_damaged(&error) => begin_anew(&path, &error)?,
             Err(error) => return Err(trouble(&path, &error)),
         };
         Ok(Self { connection: Mutex::new(connection), path, is_dry: false })
@@ -116,14 +107,13 @@ impl Store {
     }
 
     /// Reads something.
-    fn read<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
-        read(&self.lock()).map_err(|error| trouble(&self.path, &error))
+    fn read<T>(&self, read: impl Fn(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        self.on_connection(|connection| read(connection))
     }
 
     /// Changes something, all of it or nothing.
-    fn change<T>(&self, change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T, StoreError> {
-        let mut connection = self.lock();
-        let changed = (|| {
+    fn change<T>(&self, change: impl Fn(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        self.on_connection(|connection| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let changed = change(&transaction)?;
             if self.is_dry {
@@ -132,14 +122,39 @@ impl Store {
                 transaction.commit()?;
             }
             Ok(changed)
-        })();
-        changed.map_err(|error| trouble(&self.path, &error))
+        })
+    }
+
+    /// Does something with the file; once more with a new one, if it turns out to be damaged.
+    fn on_connection<T>(&self, mut work: impl FnMut(&mut Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        let mut connection = self.lock();
+        match work(&mut connection) {
+            Err(error) if database::is_damaged(&error) => {
+                // The damaged file must be let go before it is moved.
+                *connection = Connection::open_in_memory().map_err(|error| trouble(&self.path, &error))?;
+                *connection = begin_anew(&self.path, &error)?;
+                work(&mut connection).map_err(|error| trouble(&self.path, &error))
+            }
+            done => done.map_err(|error| trouble(&self.path, &error)),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Connection> {
         // A transaction that a panic left behind was rolled back when it was dropped.
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Sets a damaged file aside and begins a new one, aloud.
+fn begin_anew(path: &Path, error: &rusqlite::Error) -> Result<Connection, StoreError> {
+    let aside = database::set_aside(path).map_err(|error| no_directory(path, &error))?;
+    tracing::error!(
+        "the store {} is damaged ({error}); it is set aside as {} and a new one begun: workers have forgotten what they \
+         knew, and look at everything anew",
+        path.display(),
+        aside.display()
+    );
+    connect(path).map_err(|error| trouble(path, &error))
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {

@@ -180,6 +180,22 @@ fn a_damaged_store_is_set_aside_and_begun_anew() {
 }
 
 #[test]
+fn a_store_that_turns_out_to_be_damaged_is_set_aside_when_that_is_found_out() {
+    let Place { store, dir } = place();
+    store.end(&RunEnd { state: state([("a", Some("1"))]), ..end("w") }).unwrap();
+    drop(store);
+    let path = dir.path().join("store");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let first_page = 4096;
+    bytes[first_page..].fill(0xA5);
+    std::fs::write(&path, bytes).unwrap();
+    let store = Store::open(&Settings { path }).unwrap();
+    assert_eq!(store.get("w", "a").unwrap(), None);
+    store.end(&RunEnd { state: state([("a", Some("2"))]), ..end("w") }).unwrap();
+    assert_eq!(store.get("w", "a").unwrap().as_deref(), Some("2"));
+}
+
+#[test]
 fn what_a_later_version_wrote_is_left_alone() {
     let Place { store, dir } = place();
     store.lock().pragma_update(None, "user_version", 9).unwrap();

@@ -57,15 +57,15 @@ impl Store {
     ///
     /// # Errors
     /// The store cannot be written.
-    pub fn end_wakes<'a>(&self, wakes: impl IntoIterator<Item = &'a Wake>) -> Result<(), StoreError> {
-        self.change(|change| wakes.into_iter().try_for_each(|wake| end(change, &wake.worker, &wake.key)))
+    pub fn end_wakes(&self, wakes: &[Wake]) -> Result<(), StoreError> {
+        self.change(|change| wakes.iter().try_for_each(|wake| end(change, &wake.worker, &wake.key)))
     }
 
     /// Gives calls back that were taken and not made: they are due again at once.
     ///
     /// # Errors
     /// The store cannot be written.
-    pub fn give_back_wakes<'a>(&self, wakes: impl IntoIterator<Item = &'a Wake>) -> Result<(), StoreError> {
+    pub fn give_back_wakes(&self, wakes: &[Wake]) -> Result<(), StoreError> {
         self.change(|change| {
             let mut give_back = change.prepare_cached(
                 "UPDATE wake SET leased_until = 0 WHERE worker = ?1 AND subject = ?2 AND waits = ?3 AND due = ?4",

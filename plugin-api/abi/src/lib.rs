@@ -72,7 +72,7 @@ pub struct Delivery<'a> {
     pub operation: RStr<'a>,
     /// The JSON text of the entity, byte for byte as it was published.
     pub payload: RSlice<'a, u8>,
-    /// What else the host knows: `entity-id`, `package-id`, `delivery-id`.
+    /// What else the host knows: `entity-id`, `package-id`, `delivery-id`; `dry-run` if nothing is to be changed.
     pub attrs: RSlice<'a, Attr<'a>>,
     /// Which attempt this is, from 1.
     pub attempt: u32,

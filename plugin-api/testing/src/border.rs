@@ -61,6 +61,7 @@ pub(crate) fn consume<W: Worker>(bench: &Bench, worker: &W, event: &Event) -> Re
         .into_iter()
         .filter_map(|(key, id)| Some(abi::Attr { key: key.into(), value: id.as_deref()?.into() }))
         .chain([abi::Attr { key: "delivery-id".into(), value: "bench".into() }])
+        .chain(event.dry_run.then(|| abi::Attr { key: "dry-run".into(), value: "yes".into() }))
         .collect();
     let delivery = abi::Delivery {
         routing_key: event.routing_key.as_str().into(),

@@ -14,6 +14,7 @@ pub struct Event {
     pub(crate) payload: Vec<u8>,
     pub(crate) attempt: u32,
     pub(crate) redelivered: bool,
+    pub(crate) dry_run: bool,
 }
 
 impl Event {
@@ -25,6 +26,7 @@ impl Event {
             payload: payload.into(),
             attempt: 1,
             redelivered: false,
+            dry_run: false,
         }
     }
 
@@ -39,6 +41,13 @@ impl Event {
     #[must_use]
     pub fn attempt(mut self, attempt: u32) -> Self {
         self.attempt = attempt;
+        self
+    }
+
+    /// Says that nothing is to be changed. CKAN and the state of the bench are changed all the same.
+    #[must_use]
+    pub fn dry_run(mut self) -> Self {
+        self.dry_run = true;
         self
     }
 

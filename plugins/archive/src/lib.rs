@@ -57,6 +57,7 @@ impl Worker for Archive {
         let clock = Clock::at_the_start(*host);
         let id = dataset::checked_id(*notification)?;
         let (policy, rooms) = (&self.policy, &self.rooms);
+        rooms.be_dry(notification.is_dry_run());
         let Some(dataset) = host.ckan().dataset::<Dataset>(id)? else {
             let mut memory = Memory::of(id, *host)?;
             return leave::bury_dataset(*notification, None, (policy, rooms), &mut memory, *host);

@@ -167,7 +167,9 @@ impl<'a> Round<'a> {
         let due = due.map(|due| until(self.started, due)).filter(|wait| !wait.is_zero());
         let busy = is_busy.then(|| schedule::postponement(later.wish, times));
         let soon = (later.out_of_time || doubtful).then_some(schedule::WAIT_MIN);
-        let wait = [due, busy, soon].into_iter().flatten().min();
+        // Whoever mends the dataset changes nothing that is looked at here.
+        let untold = memory.records().any(|record| record.not_stored.is_some()).then_some(schedule::TELL_AGAIN);
+        let wait = [due, busy, soon, untold].into_iter().flatten().min();
         self.host.recheck_after(&self.dataset.id, wait.unwrap_or_default())
     }
 

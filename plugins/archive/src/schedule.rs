@@ -14,6 +14,8 @@ const DAY: u64 = 24 * HOUR;
 const WAIT_MAX: Duration = Duration::from_secs(DAY);
 /// The shortest wait before what was postponed is looked at.
 pub const WAIT_MIN: Duration = Duration::from_secs(30);
+/// How long to wait before CKAN is told again what it did not take, because the dataset was invalid.
+pub const TELL_AGAIN: Duration = Duration::from_secs(60 * 60);
 /// The longest wait that this worker chooses itself when servers go on being busy: the host counts how often it is
 /// called for a dataset, and 50 times a day are too often.
 const WAIT_BUSY_MAX: Duration = Duration::from_secs(HOUR);

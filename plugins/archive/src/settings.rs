@@ -139,6 +139,15 @@ pub struct Rooms {
     pub private: Option<Store>,
 }
 
+impl Rooms {
+    /// Changes nothing in them from now on, if `is_dry`.
+    pub fn be_dry(&self, is_dry: bool) {
+        for room in [&self.public, &self.private].into_iter().flatten() {
+            room.be_dry(is_dry);
+        }
+    }
+}
+
 impl Settings {
     /// What is to be done, and where.
     ///

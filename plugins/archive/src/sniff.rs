@@ -123,7 +123,9 @@ fn count_outside_quotes(line: &str, separator: char) -> usize {
 /// Whether that is a kind of text which says so at its beginning. Pictures do not count: their marks can be two
 /// letters, as a text may begin with.
 fn is_marked(media_type: &str) -> bool {
-    media_type.starts_with("text/") || ["application/rtf", "application/postscript"].contains(&media_type)
+    // That it is text says nothing of which; what is told by that depends on who else is built with the same library.
+    let is_some_text = media_type.starts_with("text/") && media_type != "text/plain";
+    is_some_text || ["application/rtf", "application/postscript"].contains(&media_type)
 }
 
 /// What is odd about a file that was declared as something else.

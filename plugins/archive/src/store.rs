@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ckan_worker_plugin::{Error, Result, serde_json};
 
@@ -16,6 +17,8 @@ const INCOMING: &str = ".incoming";
 pub struct Store {
     dir: PathBuf,
     audience: Audience,
+    /// Nothing is changed: it is a dry run.
+    is_dry: AtomicBool,
 }
 
 /// Who may read the copies.
@@ -29,20 +32,26 @@ pub enum Audience {
 
 /// The directory of one resource.
 pub struct Place {
+    root: PathBuf,
     parent: PathBuf,
     dir: PathBuf,
     audience: Audience,
+    is_dry: bool,
 }
 
 impl Store {
-    /// Makes the directory if it is not there, and tries to write in it; `setting` is what named it.
+    /// Tries to write in the directory, if it is there; `setting` is what named it. One that is not is made when there is
+    /// something to keep: looking at settings changes nothing.
     pub fn open(setting: &str, dir: &Path, audience: Audience) -> Result<Self> {
         let probe = dir.join(INCOMING);
-        make_root(dir, audience)
-            .and_then(|()| File::create(&probe))
-            .and_then(|_| fs::remove_file(&probe))
-            .map_err(|error| Error::permanent(format!("{setting}: cannot write to {}: {error}", dir.display())))?;
-        Ok(Self { dir: dir.to_owned(), audience })
+        let tried = if dir.exists() { File::create(&probe).and_then(|_| fs::remove_file(&probe)) } else { Ok(()) };
+        tried.map_err(|error| Error::permanent(format!("{setting}: cannot write to {}: {error}", dir.display())))?;
+        Ok(Self { dir: dir.to_owned(), audience, is_dry: AtomicBool::new(false) })
+    }
+
+    /// Changes nothing from now on, if `is_dry`.
+    pub fn be_dry(&self, is_dry: bool) {
+        self.is_dry.store(is_dry, Ordering::Relaxed);
     }
 
     /// Whether one of two directories lies in the other.
@@ -58,7 +67,9 @@ impl Store {
             return None;
         }
         let parent = self.dir.join(&resource_id[..2]);
-        Some(Place { dir: parent.join(resource_id), parent, audience: self.audience })
+        let is_dry = self.is_dry.load(Ordering::Relaxed);
+        let root = self.dir.clone();
+        Some(Place { root, dir: parent.join(resource_id), parent, audience: self.audience, is_dry })
     }
 }
 
@@ -75,6 +86,9 @@ impl Place {
 
     /// Remembers it: after a crash there is the old record or the new one.
     pub fn remember(&self, record: &Record) -> Result<()> {
+        if self.is_dry {
+            return Ok(());
+        }
         let mut text = serde_json::to_vec_pretty(record)?;
         text.push(b'\n');
         self.make().and_then(|()| self.replace(RECORD, &mut text.as_slice())).map_err(|error| self.trouble(&error))
@@ -82,6 +96,9 @@ impl Place {
 
     /// Moves a file here under this name: after a crash there is the old copy or the new one. Answers where it is.
     pub fn keep(&self, fetched: &Path, name: &str) -> Result<PathBuf> {
+        if self.is_dry {
+            return Ok(self.path(name));
+        }
         self.make().and_then(|()| self.move_here(fetched, name)).map_err(|error| self.trouble(&error))
     }
 
@@ -97,6 +114,9 @@ impl Place {
 
     /// Removes a copy, if it is there.
     pub fn remove(&self, name: &str) -> Result<()> {
+        if self.is_dry {
+            return Ok(());
+        }
         match self.check_no_links().and_then(|()| fs::remove_file(self.dir.join(name))) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(self.trouble(&error)),
             _ => Ok(()),
@@ -105,6 +125,9 @@ impl Place {
 
     /// Removes everything that is kept of the resource, and answers whether there was anything.
     pub fn forget(&self) -> Result<bool> {
+        if self.is_dry {
+            return Ok(self.dir.exists());
+        }
         match self.check_no_links().and_then(|()| fs::remove_dir_all(&self.dir)) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
@@ -113,6 +136,7 @@ impl Place {
     }
 
     fn make(&self) -> io::Result<()> {
+        make_root(&self.root, self.audience)?;
         fs::create_dir_all(&self.dir)?;
         self.check_no_links()
     }

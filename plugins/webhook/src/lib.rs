@@ -63,7 +63,7 @@ impl Worker for Webhook {
         for receiver in receivers {
             host.check_cancelled()?;
             match receiver.target.filter.takes_subject(&subject) {
-                Ok(true) => self.serve(receiver, &event, notification.attempt(), &mut round, host)?,
+                Ok(true) => self.serve(receiver, &event, *notification, &mut round, host)?,
                 Ok(false) => {}
                 Err(error) if error.class() == Class::Cancelled => return Err(error),
                 Err(error) => round.failed(error),
@@ -85,15 +85,19 @@ impl Webhook {
         &self,
         receiver: &Receiver,
         event: &Event<'_>,
-        attempt: u32,
+        notification: Notification<'_>,
         round: &mut Round,
         host: &Host<'_>,
     ) -> Result<()> {
         let name = &receiver.target.name;
         let id = event.id_for(name);
+        if notification.is_dry_run() {
+            host.info(&format!("dry run: {name} would get {}", event.kind));
+            return Ok(());
+        }
         if !self.delivered.has(&id) {
             let posted = receiver.post(event, &id, host)?;
-            self.record.take_down(name, event, &id, attempt, &posted, host);
+            self.record.take_down(name, event, &id, notification.attempt(), &posted, host);
             if let Answer::Failed(error) = posted.answer {
                 round.failed(error);
                 return Ok(());

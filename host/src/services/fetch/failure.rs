@@ -61,16 +61,20 @@ pub(super) fn redirects(what: &str) -> Failure {
 /// A link leads where nothing may be asked.
 pub(super) fn forbidden(forbidden: &Forbidden, url: &Url) -> Failure {
     match forbidden {
-        Forbidden::Address { .. } => Failure::permanent(
-            "fetch.forbidden-address",
-            format!("URL invalid: forbidden address: {forbidden}; if it is meant, name its network in `fetch.allow`"),
-        ),
+        Forbidden::Address { host, address, kind } => {
+            // Where a name leads inside of a network is for its operators alone.
+            tracing::warn!("not fetched: {forbidden}; if it is meant, name its network in `fetch.allow`");
+            let leads = if *host == address.to_string() { "is" } else { "leads to" };
+            let message = format!("URL invalid: forbidden address: {host} {leads} {kind}");
+            Failure::permanent("fetch.forbidden-address", message)
+        }
         Forbidden::Port { host } => {
             let port = url.port_or_known_default().unwrap_or_default();
-            let message = format!(
-                "URL invalid: forbidden port: {port} of {host}; if it is meant, add it to `fetch.ports`, or the \
-                 host's network to `fetch.allow`"
+            tracing::warn!(
+                "not fetched: port {port} of {host}; if it is meant, add it to `fetch.ports`, or the host's network to \
+                 `fetch.allow`"
             );
+            let message = format!("URL invalid: forbidden port: {port} of {host}");
             Failure::permanent("fetch.forbidden-port", message)
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ckan_worker_plugin::Method;
 use jiff::Timestamp;
-use tokio::time::timeout;
+use tokio::time::timeout_at;
 use url::{Origin, Url};
 
 use super::ask::{Ask, Manner, first};
@@ -13,11 +13,13 @@ use super::link::{redirect, shown};
 use super::pace::{Busy, Turn};
 use super::way::Way;
 use super::{Fetcher, failure};
-use crate::services::http::{self, Response, StatusCode, header};
+use crate::services::http::{self, RequestBuilder, Response, StatusCode, Trouble, header};
 use crate::services::{Failure, ckan};
 
 /// How long a server may take to answer a HEAD: some never do, and answer a GET at once.
 const HEAD_MAX: Duration = Duration::from_secs(10);
+/// How many connections that were kept open may turn out to be closed: no more are kept for a server.
+const REUSED_MAX: u32 = 2;
 /// A page so short in place of a file is what firewalls answer to a HEAD.
 const PAGE_BYTES_MIN: u64 = 2048;
 
@@ -112,10 +114,7 @@ impl Fetcher {
         if ask.method == Method::Post {
             request = request.body(ask.body.clone());
         }
-        let response = timeout(manner.first_byte, request.send())
-            .await
-            .map_err(|_| failure::timed_out(manner.first_byte, "no answer came"))?
-            .map_err(|error| failure::no_answer(error.into(), &url, self.deadlines.connect))?;
+        let response = self.sent(request, manner, &url).await?;
         way.answered(response.status().as_u16());
         if wants_peace(&response) {
             let wait = http::retry_after(response.headers(), Timestamp::now()).unwrap_or_default();
@@ -146,6 +145,31 @@ impl Fetcher {
         let response = portal.open(&url, &headers, manner.method.clone()).await?;
         way.answered(response.status().as_u16());
         Ok(Arrival { response, turn })
+    }
+}
+
+/// Sending.
+impl Fetcher {
+    /// Sends a request until the head of an answer is there. Servers close connections that are kept open, some without a
+    /// word: what was asked for on such a one is asked for again on another, unless it may have done something.
+    async fn sent(&self, request: RequestBuilder, manner: &Manner, url: &Url) -> Result<Response, Failure> {
+        let until = tokio::time::Instant::now() + manner.first_byte;
+        let mut again = (manner.method != http::Method::POST).then_some(REUSED_MAX).unwrap_or_default();
+        let mut request = request;
+        loop {
+            let next = request.try_clone();
+            let sent = timeout_at(until, request.send())
+                .await
+                .map_err(|_| failure::timed_out(manner.first_byte, "no answer came"))?;
+            match (sent.map_err(Trouble::from), next) {
+                (Ok(response), _) => return Ok(response),
+                (Err(Trouble::Broken(_)), Some(next)) if again > 0 => {
+                    again -= 1;
+                    request = next;
+                }
+                (Err(trouble), _) => return Err(failure::no_answer(trouble, url, self.deadlines.connect)),
+            }
+        }
     }
 }
 
