@@ -213,7 +213,7 @@ fn a_dry_run_writes_nothing_and_leaves_everything_in_the_queue() {
         circle.scribe("write = stable");
         circle.announce();
         let before = circle.portal.package(circle.id());
-        circle.worker.start(["--dry-run", "--until-empty", "scribe"]);
+        circle.worker.start(["--dry-run", "scribe"]);
         assert!(circle.worker.wait(circle::LATER).success(), "{}", circle.worker.report());
         assert_eq!(circle.portal.package(circle.id()), before);
         assert!(circle.portal.calls_of("package_revise").is_empty());

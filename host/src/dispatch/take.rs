@@ -39,7 +39,7 @@ impl Dispatcher {
     ) {
         let key = DeliveryKey::of(&delivery);
         if self.adopt(key, &mut delivery) {
-            return self.wake_is_in_hand(wake);
+            return self.wake_is_in_hand(wake.as_deref());
         }
         let notification = match notification::parse(&delivery.body, self.settings.body_bytes_max) {
             Ok(notification) => notification,

@@ -79,7 +79,7 @@ impl Dispatcher {
     }
 
     /// Notes that a wish was taken again while it is in hand: whoever has it answers it.
-    pub(super) fn wake_is_in_hand(&mut self, wake: Option<Box<Wake>>) {
+    pub(super) fn wake_is_in_hand(&mut self, wake: Option<&Wake>) {
         self.wakes.in_hand -= usize::from(wake.is_some());
     }
 

@@ -30,7 +30,7 @@ pub struct Circle {
     /// How many the portal has announced, and others.
     announced: Arc<AtomicUsize>,
     publisher: Option<Arc<dyn Publisher>>,
-    _pump: JoinSet<()>,
+    pump: JoinSet<()>,
 }
 
 /// Plays a scene on an SQLite queue, and on RabbitMQ if there is one.
@@ -62,7 +62,7 @@ impl Circle {
             published: Arc::default(),
             announced: Arc::default(),
             publisher: None,
-            _pump: JoinSet::new(),
+            pump: JoinSet::new(),
         };
         circle.scribe("write = nothing");
         let settings = circle.config().queue;
@@ -70,23 +70,23 @@ impl Circle {
             let _entered = circle.runtime.enter();
             Arc::from(source::open_publisher(&settings).unwrap())
         };
-        circle.pump(Arc::clone(&publisher));
+        circle.have_pumped(Arc::clone(&publisher));
         circle.publisher = Some(publisher);
         circle
     }
 
     /// Has what the portal announces put on the queue, as a publisher in the portal would.
-    fn pump(&mut self, publisher: Arc<dyn Publisher>) {
+    fn have_pumped(&mut self, publisher: Arc<dyn Publisher>) {
         let mut notices = self.portal.notices();
-        let (published, announced) = (Arc::clone(&self.published), Arc::clone(&self.announced));
+        let (done, announced) = (Arc::clone(&self.published), Arc::clone(&self.announced));
         let pumping = async move {
             while let Some(notice) = notices.recv().await {
                 announced.fetch_add(1, Ordering::SeqCst);
                 publisher.publish(message(notice.routing_key, notice.body)).await.unwrap();
-                published.fetch_add(1, Ordering::SeqCst);
+                done.fetch_add(1, Ordering::SeqCst);
             }
         };
-        self._pump.spawn_on(pumping, self.runtime.handle());
+        self.pump.spawn_on(pumping, self.runtime.handle());
     }
 
     /// The id of the dataset.
@@ -232,7 +232,7 @@ impl Circle {
 
     fn config(&self) -> Config {
         let request = config::Request { file: Some(self.worker.path("worker.cfg")), ..config::Request::default() };
-        Config::load(&request).map(|(config, _)| config).unwrap_or_else(|findings| panic!("{findings}"))
+        Config::load(&request).map_or_else(|findings| panic!("{findings}"), |(config, _)| config)
     }
 }
 

@@ -52,12 +52,11 @@ impl Call<'_> {
             let learned = learned(name, &body, &notes.shown);
             self.noted_end(&mut notes).outputs.extend(learned);
             // Whatever was read of it before is old by now.
-            match written {
-                Some(package) => notes.shown.insert(id_of(package).to_owned(), Arc::new(package.clone())),
-                None => {
-                    notes.shown.clear();
-                    None
-                }
+            if let Some(package) = written {
+                notes.shown.insert(id_of(package).to_owned(), Arc::new(package.clone()))
+            } else {
+                notes.shown.clear();
+                None
             }
         };
         let Some(package) = written else { return };

@@ -154,7 +154,7 @@ impl Fetcher {
     /// word: what was asked for on such a one is asked for again on another, unless it may have done something.
     async fn sent(&self, request: RequestBuilder, manner: &Manner, url: &Url) -> Result<Response, Failure> {
         let until = tokio::time::Instant::now() + manner.first_byte;
-        let mut again = (manner.method != http::Method::POST).then_some(REUSED_MAX).unwrap_or_default();
+        let mut again = if manner.method == http::Method::POST { 0 } else { REUSED_MAX };
         let mut request = request;
         loop {
             let next = request.try_clone();

@@ -38,6 +38,14 @@ fn the_other_targets_are_asked_when_one_fails_and_left_out_when_it_is_tried_agai
 }
 
 #[test]
+fn a_dry_run_posts_nothing_and_says_what_it_would() {
+    let rig = two_targets();
+    assert_eq!(rig.run(published().dry_run()), done());
+    assert_eq!(rig.asked(), [""; 0]);
+    assert_eq!(rig.bench.logged()[0], "dry run: one would get org.ckan.package.changed");
+}
+
+#[test]
 fn what_is_said_again_after_it_went_well_is_posted_again() {
     let rig = two_targets();
     assert_eq!(rig.run(published()), done());
