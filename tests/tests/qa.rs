@@ -59,11 +59,11 @@ impl Scene {
     /// Announces the dataset as changed, and has both workers do what there is to do.
     fn announce(&mut self) {
         let body = self.portal.notification(self.dataset.id(), "changed").unwrap();
-        self.work_on(vec![body]);
+        self.work_on(&[body]);
     }
 
     /// Has both workers work on notifications; none may be left, or become a dead letter.
-    fn work_on(&mut self, notifications: Vec<Vec<u8>>) {
+    fn work_on(&mut self, notifications: &[Vec<u8>]) {
         std::fs::write(self.worker.path("lines"), notifications.join(&b'\n')).unwrap();
         for arguments in [&["send", "lines"][..], &["archive", "qa", "--until-empty"]] {
             self.worker.start(arguments);
@@ -115,7 +115,7 @@ fn scores_and_reasons_are_written_to_the_resources_once() {
     // What they have written comes back to them, and somebody announces the dataset once more.
     let echo = scene.announced();
     assert!(!echo.is_empty());
-    scene.work_on(echo);
+    scene.work_on(&echo);
     scene.announce();
     assert_eq!(scene.revisions(), (1, 1), "{}", scene.worker.report());
     assert_eq!(scene.announced(), Vec::<Vec<u8>>::new());
