@@ -44,7 +44,8 @@ impl Store {
     /// something to keep: looking at settings changes nothing.
     pub fn open(setting: &str, dir: &Path, audience: Audience) -> Result<Self> {
         let probe = dir.join(INCOMING);
-        let tried = if dir.exists() { File::create(&probe).and_then(|_| fs::remove_file(&probe)) } else { Ok(()) };
+        let tried =
+            if dir.exists() { File::create(&probe).and_then(|_| fs::remove_file(&probe)) } else { can_be_made(dir) };
         tried.map_err(|error| Error::permanent(format!("{setting}: cannot write to {}: {error}", dir.display())))?;
         Ok(Self { dir: dir.to_owned(), audience, is_dry: AtomicBool::new(false) })
     }
@@ -218,6 +219,23 @@ fn make_root(dir: &Path, audience: Audience) -> io::Result<()> {
 #[cfg(not(unix))]
 fn make_root(dir: &Path, _: Audience) -> io::Result<()> {
     fs::create_dir_all(dir)
+}
+
+/// Whether a directory that is not there could be made, as far as that can be said without trying.
+#[cfg(unix)]
+fn can_be_made(dir: &Path) -> io::Result<()> {
+    use rustix::fs::Access;
+    let there = dir.ancestors().find(|above| above.exists()).filter(|above| !above.as_os_str().is_empty());
+    let there = there.unwrap_or(Path::new("."));
+    if !there.is_dir() {
+        return Err(io::Error::new(ErrorKind::NotADirectory, format!("{} is no directory", there.display())));
+    }
+    Ok(rustix::fs::access(there, Access::WRITE_OK | Access::EXEC_OK)?)
+}
+
+#[cfg(not(unix))]
+fn can_be_made(_: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 /// Opens a file that is not a link.

@@ -5,6 +5,7 @@ mod conditions;
 mod dataset;
 mod deletion;
 mod differences;
+mod dry;
 mod filters;
 mod example;
 mod hostile;

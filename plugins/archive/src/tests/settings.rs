@@ -27,7 +27,8 @@ fn the_spellings_of_ckanext_archiver_are_known() {
         "ckanext-archiver.archive_cloud": "false",
     });
     let archive = Bench::default().create::<Archive>(settings).unwrap();
-    assert!(kept.is_dir());
+    let place = archive.rooms.public.as_ref().and_then(|room| room.place(RESOURCE_ID)).unwrap();
+    assert!(place.path("a").starts_with(&kept) && !kept.exists(), "it is made when there is something to keep");
     assert_eq!(archive.policy.bytes_max, 50_000_000);
     assert_eq!(archive.policy.cache_url_root.as_deref(), Some("http://h/cache"));
 }

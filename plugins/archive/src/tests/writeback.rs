@@ -163,6 +163,7 @@ fn a_dataset_that_ckan_finds_invalid_does_not_fail_the_run_and_is_tried_again() 
     assert_eq!(rig.run(), done());
     let reason = "result not stored: dataset invalid: package_revise: title: Missing value";
     rig.check_record(json!({ "status_id": 0, "written_back": false, "not_stored": reason }));
+    assert_eq!(rig.bench.rechecks()[PACKAGE_ID].as_secs(), 3600, "whoever mends it need not tell us");
     assert_eq!(rig.record(), rig.record_file());
     assert!(rig.bench.logged().contains(&format!("dataset trees: {reason}")));
 
