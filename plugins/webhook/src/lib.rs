@@ -93,6 +93,7 @@ impl Webhook {
         let id = event.id_for(name);
         if notification.is_dry_run() {
             host.info(&format!("dry run: {name} would get {}", event.kind));
+            round.arrived(id);
             return Ok(());
         }
         if !self.delivered.has(&id) {
