@@ -61,7 +61,10 @@ pub fn admit(
     budget: &Budget,
     call: &Call<'_>,
 ) -> Result<Option<Seen>, Refused> {
-    let subject = call.subject().filter(|subject| member.watched.is_on() && entity::is_id(subject.dataset()));
+    if !member.watched.is_on() {
+        return Ok(None);
+    }
+    let subject = call.subject().filter(|subject| entity::is_id(subject.dataset()));
     let Some(subject) = subject else { return Ok(None) };
     // What is gone cannot be looked at, and comes once.
     if notification.operation() == "deleted" {

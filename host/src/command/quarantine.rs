@@ -95,8 +95,12 @@ fn release(config: &Config, worker: &str, datasets: &[String], everything: bool)
             "error: {worker} is not in quarantine for the dataset {dataset}; `worker quarantine list` shows what is"
         ));
     }
-    let what = if released == 1 { "quarantine is ended" } else { "quarantines are ended" };
-    say(&format!("{released} {what}; a running worker takes up the notifications that waited within a second or two"));
+    if released > 0 || unknown.is_empty() {
+        let what = if released == 1 { "quarantine is ended" } else { "quarantines are ended" };
+        say(&format!(
+            "{released} {what}; a running worker takes up the notifications that waited within a second or two"
+        ));
+    }
     Ok(if unknown.is_empty() { Exit::Done } else { Exit::Failed })
 }
 
