@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ckan_worker_plugin::entity;
 
@@ -13,7 +14,7 @@ use crate::retry::Outcome;
 use crate::services::Failure;
 use crate::services::call::{Call, Seen};
 use crate::services::ckan::{NOT_AUTHORIZED, NOT_FOUND};
-use crate::store::{Known, StoreError, Stored};
+use crate::store::{self, Known, StoreError, Stored};
 use crate::subscription::Member;
 
 /// The operation of a notification that the host sends when a worker wants to look again.
@@ -73,6 +74,9 @@ pub fn admit(
     let (store, worker) = (call.store(), call.worker());
     let known = store.known(worker, subject.key())?;
     if let Some(quarantine) = &known.quarantine {
+        if notification.operation() == RECHECK {
+            return Err(Refused::Failed(not_before(quarantine)));
+        }
         // A copy that comes again is older than what waits.
         if !history.is_copy {
             store.wait_for_release(worker, subject.key(), quarantine.until, notification.body())?;
@@ -161,6 +165,12 @@ fn stop_unchanged(seen: &Seen, known: &Known) -> Result<(), Refused> {
         }
         _ => Ok(()),
     }
+}
+
+/// A wish to look again is not given up for a quarantine; it waits.
+fn not_before(quarantine: &Quarantine) -> Failure {
+    let wait = Duration::from_secs(quarantine.until.saturating_sub(store::now()).max(1));
+    Failure { retry_after: Some(wait), ..Failure::retryable("guard.quarantined", quarantined(quarantine)) }
 }
 
 fn quarantined(quarantine: &Quarantine) -> String {

@@ -30,6 +30,8 @@ mod proxy;
 mod redirects;
 #[path = "fetch_lab/requests.rs"]
 mod requests;
+#[path = "fetch_lab/reused.rs"]
+mod reused;
 #[path = "fetch_lab/secrets.rs"]
 mod secrets;
 #[path = "fetch_lab/slow.rs"]

@@ -30,7 +30,8 @@ async fn refuses(rig: &Rig, url: &str) {
     let failure = rig.failure(url).await;
     assert_eq!((failure.code, failure.status), ("fetch.forbidden-address", Status::PERMANENT), "{url}: {failure:?}");
     check(&failure, "fetch.forbidden-address permanent: URL invalid: forbidden address: ");
-    assert!(failure.message.contains("`fetch.allow`"), "{}", failure.message);
+    // It goes into what portals show: what to set is for the log.
+    assert!(!failure.message.contains("fetch."), "{}", failure.message);
 }
 
 #[tokio::test]
@@ -105,7 +106,8 @@ async fn s04_a_name_that_leads_inside_is_not_followed() {
     let cloud = Rig::named(home(), Names::all("169.254.169.254"));
     refuses(&cloud, "http://metadata.google.internal:81/computeMetadata/v1/").await;
     let failure = cloud.failure("http://alias.example:81/").await;
-    assert!(failure.message.contains("alias.example leads to 169.254.169.254, a link-local address"), "{failure:?}");
+    assert!(failure.message.contains("alias.example leads to a link-local address"), "{failure:?}");
+    assert!(!failure.message.contains("169.254"), "where it leads inside is for the log alone: {failure:?}");
 }
 
 #[tokio::test]
@@ -156,7 +158,7 @@ async fn s08_a_port_that_is_not_open_is_not_asked() {
     ] {
         let failure = rig.failure(url).await;
         check(&failure, "fetch.forbidden-port permanent: URL invalid: forbidden port: ");
-        assert!(failure.message.contains("`fetch.ports`"), "{}", failure.message);
+        assert!(!failure.message.contains("fetch."), "{}", failure.message);
     }
     // Nobody even looked where they are.
     assert_eq!(names.asked(), 0);

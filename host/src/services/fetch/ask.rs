@@ -80,6 +80,8 @@ pub(super) struct Manner {
     pub range: Option<HeaderValue>,
     /// How long the head of an answer may take.
     pub first_byte: Duration,
+    /// How often it is sent again on another connection, if one is closed before an answer comes.
+    pub again: u32,
 }
 
 impl Ask<'_> {

@@ -39,7 +39,9 @@ impl Fetcher {
             Method::Head => (http::Method::HEAD, None),
             Method::Post => (http::Method::POST, None),
         };
-        let mut manner = Manner { method, range, first_byte };
+        // What may have done something is not done again.
+        let again = if method == http::Method::POST { 0 } else { REUSED_MAX };
+        let mut manner = Manner { method, range, first_byte, again };
         let mut arrival = self.follow(ask, &manner, way).await?;
         // There is no first part of nothing, and some refuse all parts.
         if manner.range.is_some() && arrival.response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
@@ -54,7 +56,9 @@ impl Fetcher {
     /// Finds out whether an address answers: by HEAD, then by asking for one byte, then for all of it. Nothing is kept.
     async fn check(&self, ask: &Ask<'_>, way: &mut Way) -> Result<Arrival, Failure> {
         let first_byte = self.deadlines.first_byte;
-        let head = Manner { method: http::Method::HEAD, range: None, first_byte: first_byte.min(HEAD_MAX) };
+        // Each is another try already.
+        let again = 0;
+        let head = Manner { method: http::Method::HEAD, range: None, first_byte: first_byte.min(HEAD_MAX), again };
         match self.follow(ask, &head, way).await {
             Ok(arrival) if is_convincing(&arrival.response, ask) || wants_peace(&arrival.response) => {
                 return judged(arrival, ask);
@@ -62,7 +66,7 @@ impl Fetcher {
             Err(failure) if !matches!(failure.code, "fetch.timeout" | "fetch.read") => return Err(failure),
             Ok(_) | Err(_) => way.restart(),
         }
-        let part = Manner { method: http::Method::GET, range: first(1), first_byte };
+        let part = Manner { method: http::Method::GET, range: first(1), first_byte, again };
         match self.follow(ask, &part, way).await {
             Ok(arrival) if !refuses_parts(arrival.response.status()) => return judged(arrival, ask),
             Err(failure) if failure.code != "fetch.read" => return Err(failure),
@@ -151,10 +155,10 @@ impl Fetcher {
 /// Sending.
 impl Fetcher {
     /// Sends a request until the head of an answer is there. Servers close connections that are kept open, some without a
-    /// word: what was asked for on such a one is asked for again on another, unless it may have done something.
+    /// word: what was asked for on such a one is asked for again on another, as often as the manner allows.
     async fn sent(&self, request: RequestBuilder, manner: &Manner, url: &Url) -> Result<Response, Failure> {
         let until = tokio::time::Instant::now() + manner.first_byte;
-        let mut again = if manner.method == http::Method::POST { 0 } else { REUSED_MAX };
+        let mut again = manner.again;
         let mut request = request;
         loop {
             let next = request.try_clone();
