@@ -1,5 +1,7 @@
 //! What CKAN said, read from a body.
 
+pub mod published;
+
 use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;

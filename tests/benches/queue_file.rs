@@ -42,7 +42,7 @@ async fn measure(size: usize) {
     let (before, began) = (written(), Instant::now());
     let publisher = source::open_publisher(&settings).unwrap();
     for chunk in (0..count).collect::<Vec<_>>().chunks(256) {
-        let message = || Message { routing_key: "Package".to_owned(), body: body.clone(), id: None };
+        let message = || Message { routing_key: "Package".to_owned(), body: body.clone(), id: None, only: None };
         join_all(chunk.iter().map(|_| publisher.publish(message()))).await.into_iter().for_each(Result::unwrap);
     }
     let took_in = began.elapsed();

@@ -155,7 +155,8 @@ fn a_process_that_works_until_it_dies() {
         let mut taken = 0;
         for number in 0.. {
             let id = format!("{me}-{number}");
-            let message = Message { routing_key: "Package".to_owned(), body: body(&id).into(), id: Some(id.clone()) };
+            let message =
+                Message { routing_key: "Package".to_owned(), body: body(&id).into(), id: Some(id.clone()), only: None };
             publisher.publish(message).await.unwrap();
             place.note(&format!("confirmed {id}"));
             // About as much is taken as is published.

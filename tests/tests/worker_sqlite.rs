@@ -65,7 +65,8 @@ impl Portal {
     fn smuggle(&self, body: &[u8]) {
         runtime().block_on(async {
             let publisher = source::open_publisher(&self.settings()).unwrap();
-            let message = Message { routing_key: "Package".to_owned(), body: body.to_vec().into(), id: None };
+            let message =
+                Message { routing_key: "Package".to_owned(), body: body.to_vec().into(), id: None, only: None };
             publisher.publish(message).await.unwrap();
         });
     }

@@ -128,5 +128,5 @@ fn message(line: &[u8], number: usize, config: &Config) -> Result<Option<Message
     let notification = notification::parse(&body, config.run.body_bytes_max)
         .map_err(|malformed| SendError::Line { number, problem: malformed.to_string() })?;
     let routing_key = notification.routing_key().to_owned();
-    Ok(Some(Message { routing_key, body, id: None }))
+    Ok(Some(Message { routing_key, body, id: None, only: None }))
 }

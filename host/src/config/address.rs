@@ -1,4 +1,5 @@
-//! Reads where a queue is: `amqp://user:password@host:port/virtual_host`, or `sqlite:PATH`.
+//! Reads where notifications come from: `amqp://user:password@host:port/virtual_host`, `sqlite:PATH`,
+//! `poll:https://PORTAL` or `outbox:https://PORTAL`.
 //!
 //! No error here repeats any part of what was written: it may hold the password.
 
@@ -12,11 +13,44 @@ use crate::source::settings::{Address, AmqpAddress};
 /// How many hosts one address may name.
 const HOSTS_MAX: usize = 32;
 
+/// Where notifications come from.
+#[derive(Debug, Clone)]
+pub enum Named {
+    /// From a queue that somebody publishes to.
+    Queue(Address),
+    /// From a portal whose search is asked what has changed.
+    Poll(Url),
+    /// From the outbox of a portal's extension.
+    Outbox(Url),
+}
+
 /// Reads an address.
 ///
 /// # Errors
 /// What is wrong with it, without any part of it.
-pub fn parse(text: &str) -> Result<Address, String> {
+pub fn parse(text: &str) -> Result<Named, String> {
+    if let Some(portal) = text.strip_prefix("poll:") {
+        return self::portal(portal, "poll").map(Named::Poll);
+    }
+    if let Some(portal) = text.strip_prefix("outbox:") {
+        return self::portal(portal, "outbox").map(Named::Outbox);
+    }
+    queue(text).map(Named::Queue)
+}
+
+fn portal(text: &str, scheme: &str) -> Result<Url, String> {
+    let url = Url::parse(text.trim()).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    let url = url.ok_or_else(|| {
+        format!("expected a portal's address behind `{scheme}:`, as in {scheme}:https://data.example")
+    })?;
+    let is_plain =
+        url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
+    is_plain.then_some(url).ok_or_else(|| {
+        format!("expected no user, password, `?` or `#` in the address behind `{scheme}:`; the token stands in `ckan.api_key_file`")
+    })
+}
+
+fn queue(text: &str) -> Result<Address, String> {
     if let Some(path) = text.strip_prefix("sqlite:") {
         let path = path.strip_prefix("//").unwrap_or(path);
         if path.is_empty() {
@@ -54,7 +88,7 @@ fn host_list(text: &str) -> Result<Vec<AmqpAddress>, String> {
     let (scheme, rest) = text
         .split_once("://")
         .filter(|(scheme, _)| matches!(scheme.to_lowercase().as_str(), "amqp" | "amqps"))
-        .ok_or("expected `amqp://…`, `amqps://…` or `sqlite:PATH`")?;
+        .ok_or("expected `amqp://…`, `amqps://…`, `sqlite:PATH`, `poll:https://…` or `outbox:https://…`")?;
     let (credentials, places) = match rest.rfind('@') {
         Some(at) => rest.split_at(at + 1),
         None => ("", rest),
@@ -101,12 +135,14 @@ mod tests {
     #[track_caller]
     fn check(text: &str, expected: &str) {
         let shown = match parse(text) {
-            Ok(Address::Amqp(hosts)) => hosts
+            Ok(Named::Queue(Address::Amqp(hosts))) => hosts
                 .iter()
                 .map(|host| format!("{host} {} {}", host.password.expose_secret(), host.virtual_host))
                 .collect::<Vec<_>>()
                 .join(" | "),
-            Ok(sqlite @ Address::Sqlite(_)) => sqlite.to_string(),
+            Ok(Named::Queue(sqlite @ Address::Sqlite(_))) => sqlite.to_string(),
+            Ok(Named::Poll(portal)) => format!("poll {portal}"),
+            Ok(Named::Outbox(portal)) => format!("outbox {portal}"),
             Err(error) => error,
         };
         assert_eq!(shown, expected);
@@ -138,6 +174,16 @@ mod tests {
     }
 
     #[test]
+    fn an_address_may_be_a_portal_that_is_asked() {
+        check("poll:https://data.example", "poll https://data.example/");
+        check("outbox:http://127.0.0.1:5000/ckan", "outbox http://127.0.0.1:5000/ckan");
+        let expected = "expected a portal's address behind `poll:`, as in poll:https://data.example";
+        for text in ["poll:", "poll:data.example", "poll:ftp://data.example"] {
+            check(text, expected);
+        }
+    }
+
+    #[test]
     fn what_is_wrong_with_an_address_is_said_without_the_password() {
         for text in [
             "http://me:hunter2@host",
@@ -150,6 +196,8 @@ mod tests {
             "amqp://me:hunter2#x@host/",
             "amqp://me:hunter2@ho st/",
             "amqp://me:hunter2",
+            "poll:https://me:hunter2@data.example",
+            "outbox:https://data.example/?key=hunter2",
         ] {
             let error = parse(text).expect_err(text);
             assert!(!error.contains("hunter2"), "{error}");

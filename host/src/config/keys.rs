@@ -1,5 +1,6 @@
 //! Every setting the host knows: one table, from which come the checks, the suggestions and `worker.cfg.example`.
 
+pub(super) mod feed;
 pub(super) mod fetch;
 
 use super::value::Kind;
@@ -111,9 +112,11 @@ pub const HOST: &[Key] = &[
         &["amqp_url", "queue.url"],
         Address,
         Computed("sqlite:/var/lib/ckan-worker/queue.db"),
-        "Where the queue is: amqp://user:password@host:port/virtual_host, amqps:// for TLS, several hosts separated by \
-         commas, or sqlite:PATH for a file without a broker. A % in it is written %%. Without it the queue is the file \
-         queue.db in $STATE_DIRECTORY, else in $XDG_STATE_HOME/ckan-worker, else in ~/.local/state/ckan-worker.",
+        "Where notifications come from: amqp://user:password@host:port/virtual_host, amqps:// for TLS, several hosts \
+         separated by commas; poll:https://PORTAL asks a portal what has changed; outbox:https://PORTAL empties the outbox \
+         of its extension; sqlite:PATH is a file that `worker send` fills. A % in it is written %%. Without it the queue \
+         is the file queue.db in $STATE_DIRECTORY, else in $XDG_STATE_HOME/ckan-worker, else in \
+         ~/.local/state/ckan-worker.",
     ),
     key(
         "queue.host",
@@ -153,6 +156,7 @@ pub const HOST: &[Key] = &[
         Fixed("*"),
         "Which notifications the queue receives: the class of what changed, as in Package or Resource, or * for all.",
     ),
+    feed::FILE,
     key(
         "queue.prefetch",
         &["prefetch"],
@@ -174,6 +178,12 @@ pub const HOST: &[Key] = &[
         Fixed("yes"),
         "Whether exchange, queue and binding are created when they are missing.",
     ),
+    feed::POLL_INTERVAL,
+    feed::POLL_OVERLAP,
+    feed::POLL_SWEEP,
+    feed::POLL_RATE,
+    feed::POLL_START,
+    feed::OUTBOX_INTERVAL,
     key(
         "concurrency",
         &[],

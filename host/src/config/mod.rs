@@ -160,10 +160,13 @@ fn merge(layers: &[Layer], findings: &mut Findings) -> Merged {
 fn typed(merged: &Merged, environment: &BTreeMap<String, String>, findings: &mut Findings) -> Config {
     let mut reader = Reader { merged, findings };
     let site_id = reader.text("ckan.site_id").unwrap_or_default();
-    let (queue, queue_is_default) = queue::settings(&mut reader, &site_id, environment);
+    let origin = queue::origin(&mut reader, environment);
+    let site_url = origin.portal(&mut reader);
+    let ckan = ckan_settings(&mut reader, site_url.clone());
+    let queue_is_default = origin.is_default;
+    let queue = queue::settings(&mut reader, origin, &site_id, &ckan);
     let delays = u32::try_from(queue.ladder.rungs().len()).unwrap_or(u32::MAX);
     let journal = queue::journal(&mut reader, &queue, environment);
-    let site_url = reader.url("ckan.site_url");
     let concurrency = reader.count("concurrency").unwrap_or_else(default_concurrency);
     let fetch = fetch::settings(&mut reader, site_url.as_ref(), concurrency);
     Config {
@@ -178,17 +181,7 @@ fn typed(merged: &Merged, environment: &BTreeMap<String, String>, findings: &mut
             window: reader.duration("guard.window").unwrap_or_default(),
             runs_a_day_max: reader.count("guard.runs_a_day_max").unwrap_or_default(),
         },
-        ckan: services::ckan::Settings {
-            site_url,
-            api_key: credentials::api_key(&mut reader),
-            token_header: reader.header_name("ckan.apitoken_header_name").unwrap_or_default(),
-            timeout: reader.duration("ckan.timeout").unwrap_or_default(),
-            root_path: reader.text("ckan.root_path"),
-            url_rewrite: reader.parsed("ckan.url_rewrite", value::rewrites).unwrap_or_default(),
-            concurrency: reader.count("ckan.concurrency").unwrap_or_default(),
-            // Only a flag switches it on: nobody wants to find it in a file.
-            dry_run: false,
-        },
+        ckan,
         fetch,
         run: RunSettings {
             concurrency,
@@ -208,6 +201,20 @@ fn typed(merged: &Merged, environment: &BTreeMap<String, String>, findings: &mut
         files: Vec::new(),
         origins: Origins(merged.host.iter().map(|(key, won)| (key.clone(), won.origin.clone())).collect()),
         site_id,
+    }
+}
+
+fn ckan_settings(reader: &mut Reader<'_>, site_url: Option<url::Url>) -> services::ckan::Settings {
+    services::ckan::Settings {
+        site_url,
+        api_key: credentials::api_key(reader),
+        token_header: reader.header_name("ckan.apitoken_header_name").unwrap_or_default(),
+        timeout: reader.duration("ckan.timeout").unwrap_or_default(),
+        root_path: reader.text("ckan.root_path"),
+        url_rewrite: reader.parsed("ckan.url_rewrite", value::rewrites).unwrap_or_default(),
+        concurrency: reader.count("ckan.concurrency").unwrap_or_default(),
+        // Only a flag switches it on: nobody wants to find it in a file.
+        dry_run: false,
     }
 }
 

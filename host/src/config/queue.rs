@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::address;
+use url::Url;
+
+use super::address::{self, Named};
 use super::read::{Reader, parsed};
 use crate::diagnostic::Finding;
 use crate::journal;
 use crate::retry::Ladder;
-use crate::source::settings::{Address, AmqpAddress, Settings};
+use crate::services::ckan;
+use crate::source::settings::{Address, AmqpAddress, Feed, Settings, Way};
+use crate::source::{outbox, poll};
 
 /// The keys that name a broker piece by piece.
 const PARTS: [&str; 5] = ["queue.host", "queue.port", "queue.user_id", "queue.password", "queue.virtual_host"];
@@ -16,16 +20,61 @@ const PARTS: [&str; 5] = ["queue.host", "queue.port", "queue.user_id", "queue.pa
 /// How many rungs a retry ladder may have.
 const RUNGS_MAX: usize = 20;
 
-/// Which queue is consumed, and whether it is the default one.
-pub fn settings(reader: &mut Reader<'_>, site_id: &str, environment: &BTreeMap<String, String>) -> (Settings, bool) {
+/// Where notifications come from, as it was named.
+pub struct Origin {
+    /// The queue that is consumed; where a portal is asked, the file that its answers go to.
+    address: Address,
+    /// Whether nothing was named.
+    pub is_default: bool,
+    /// The portal that is asked, and how.
+    asked: Option<(Url, Way)>,
+}
+
+/// Finds where notifications come from.
+pub fn origin(reader: &mut Reader<'_>, environment: &BTreeMap<String, String>) -> Origin {
     let named = named(reader);
     let is_default = named.is_none();
-    let address = named.unwrap_or_else(|| default_address(reader, environment));
+    let named = named.unwrap_or_else(|| Named::Queue(default_address(reader, environment)));
+    let (address, asked) = match named {
+        Named::Queue(address) => (address, None),
+        Named::Poll(portal) => {
+            let way = Way::Poll(poll_settings(reader));
+            (file_of(reader, &portal, environment), Some((portal, way)))
+        }
+        Named::Outbox(portal) => {
+            let way =
+                Way::Outbox(outbox::Settings { interval: reader.duration("outbox.interval").unwrap_or_default() });
+            (file_of(reader, &portal, environment), Some((portal, way)))
+        }
+    };
     if matches!(address, Address::Amqp(_)) {
         check_site_id(reader);
     }
-    let settings = Settings {
-        address,
+    Origin { address, is_default, asked }
+}
+
+impl Origin {
+    /// The portal that workers use: the one that is named, else the one that is asked. They must be the same.
+    pub fn portal(&self, reader: &mut Reader<'_>) -> Option<Url> {
+        let named = reader.url("ckan.site_url");
+        let (Some(named), Some((asked, _))) = (&named, &self.asked) else {
+            return named.or_else(|| self.asked.as_ref().map(|(asked, _)| asked.clone()));
+        };
+        let plain = |url: &Url| url.as_str().trim_end_matches('/').to_owned();
+        if plain(named) != plain(asked) {
+            let other = format!(
+                "expected the portal that `amqp.url` names, {asked}: leave this setting out, or write the same"
+            );
+            reader.parsed("ckan.site_url", |_| Err::<(), _>(other));
+        }
+        Some(named.clone())
+    }
+}
+
+/// Which queue is consumed. `portal` is how the portal is reached.
+pub fn settings(reader: &mut Reader<'_>, origin: Origin, site_id: &str, portal: &ckan::Settings) -> Settings {
+    Settings {
+        address: origin.address,
         name: queue_name(reader).unwrap_or_else(|| format!("{site_id}.workerchain")),
         exchange: site_id.to_owned(),
         routing_key: reader.text("queue.routing_key").unwrap_or_default(),
@@ -33,8 +82,38 @@ pub fn settings(reader: &mut Reader<'_>, site_id: &str, environment: &BTreeMap<S
         prefetch_bytes: reader.size("queue.prefetch_bytes").unwrap_or_default(),
         ladder: ladder(reader).unwrap_or_default(),
         create: reader.flag("queue.create").unwrap_or_default(),
-    };
-    (settings, is_default)
+        feed: origin.asked.map(|(_, way)| Feed { way, portal: portal.clone() }),
+    }
+}
+
+fn poll_settings(reader: &mut Reader<'_>) -> poll::Settings {
+    poll::Settings {
+        interval: reader.duration("poll.interval").unwrap_or_default(),
+        overlap: reader.duration("poll.overlap").unwrap_or_default(),
+        sweep: reader.duration("poll.sweep").unwrap_or_default(),
+        rate: reader.count("poll.rate").unwrap_or_default(),
+        start: reader.parsed("poll.start", poll::Start::parse).unwrap_or_default(),
+    }
+}
+
+/// The file for what a portal answers: one for each portal, so that two of them do not get mixed up.
+fn file_of(reader: &mut Reader<'_>, portal: &Url, environment: &BTreeMap<String, String>) -> Address {
+    if let Some(path) = reader.text_of_path("queue.file") {
+        return Address::Sqlite(path);
+    }
+    let directory = state_directory(environment).unwrap_or_else(|| no_place(reader, "queue.file"));
+    let place = [
+        portal.host_str().unwrap_or_default(),
+        &portal.port().map_or_else(String::new, |port| format!(":{port}")),
+        portal.path(),
+    ]
+    .concat();
+    Address::Sqlite(directory.join(format!("{}.db", file_name(place.trim_end_matches('/')))))
+}
+
+/// A name that a file may have.
+fn file_name(name: &str) -> String {
+    name.chars().map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect()
 }
 
 /// The waits between tries. Each is a queue at the broker, so there is an end to them.
@@ -55,18 +134,16 @@ pub fn journal(reader: &mut Reader<'_>, queue: &Settings, environment: &BTreeMap
     let path = named.unwrap_or_else(|| match &queue.address {
         Address::Sqlite(path) => path.with_extension("journal"),
         Address::Amqp(_) => {
-            // A queue's name may hold anything, a file's may not.
-            let safe = |c: char| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '_' };
-            let name: String = queue.name.chars().map(safe).collect();
             let directory = state_directory(environment).unwrap_or_else(|| no_place(reader, "journal.path"));
-            directory.join(format!("{name}.journal"))
+            // A queue's name may hold anything, a file's may not.
+            directory.join(format!("{}.journal", file_name(&queue.name)))
         }
     });
     journal::Settings { path, keep }
 }
 
 /// The address that was named, if any was: the stronger of the two ways to name it.
-fn named(reader: &mut Reader<'_>) -> Option<Address> {
+fn named(reader: &mut Reader<'_>) -> Option<Named> {
     let url = reader.won("amqp.url");
     let parts = PARTS.into_iter().filter_map(|part| reader.won(part).map(|won| won.origin.rank)).max();
     match (url, parts) {
@@ -79,9 +156,10 @@ fn named(reader: &mut Reader<'_>) -> Option<Address> {
                 reader.findings.push(won.origin.at_key(finding, format!("see {}", url.origin.words)));
             }
             // A wrong address is still one that was named: the default must not take its place.
-            Some(parsed("amqp.url", url, address::parse, reader.findings).unwrap_or(Address::Amqp(Vec::new())))
+            let wrong = Named::Queue(Address::Amqp(Vec::new()));
+            Some(parsed("amqp.url", url, address::parse, reader.findings).unwrap_or(wrong))
         }
-        (_, _) => Some(composed(reader)),
+        (_, _) => Some(Named::Queue(composed(reader))),
     }
 }
 
@@ -114,6 +192,7 @@ fn default_address(reader: &mut Reader<'_>, environment: &BTreeMap<String, Strin
 fn no_place(reader: &mut Reader<'_>, key: &str) -> PathBuf {
     let (what, help) = match key {
         "amqp.url" => ("queue", "name one with -a sqlite:PATH or -a amqp://…"),
+        "queue.file" => ("queue", "name its file with `queue.file`"),
         _ => ("journal", "name a directory with `journal.path`"),
     };
     let message = format!("no {what} is named, and there is no place for one: neither STATE_DIRECTORY nor HOME is set");

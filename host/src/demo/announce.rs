@@ -1,9 +1,9 @@
 //! What the portal says when something changed, in the published shape.
 
-use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::dataset::{resources, text};
+use crate::notification::published;
 
 /// A notification to publish.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,13 +16,6 @@ pub struct Notice {
     pub entity_id: String,
     /// The message: a JSON object with `routing_key`, `operation` and `payload`, in this order.
     pub body: Vec<u8>,
-}
-
-#[derive(Serialize)]
-struct Body<'a> {
-    routing_key: &'a str,
-    operation: &'a str,
-    payload: &'a Value,
 }
 
 /// What `package_create` announces.
@@ -54,67 +47,19 @@ pub(super) fn changed(before: &Map<String, Value>, after: &Map<String, Value>, s
 
 /// A notification about a dataset.
 pub(super) fn of_package(package: &Map<String, Value>, operation: &'static str, site_url: &str) -> Notice {
-    notice("Package", operation, &package_as_dict(package, site_url))
+    notice("Package", operation, &published::package(package, site_url))
 }
 
 /// A notification about a resource.
 pub(super) fn of_resource(resource: &Map<String, Value>, operation: &'static str) -> Notice {
-    notice("Resource", operation, &resource_as_dict(resource))
+    notice("Resource", operation, &published::resource(resource))
 }
 
 fn notice(routing_key: &'static str, operation: &'static str, payload: &Value) -> Notice {
-    let body = Body { routing_key, operation, payload };
     Notice {
         routing_key,
         operation,
         entity_id: payload["id"].as_str().unwrap_or_default().to_owned(),
-        body: serde_json::to_vec(&body).expect("a JSON value can be written as JSON"),
+        body: published::body(routing_key, operation, payload),
     }
-}
-
-/// What CKAN's `Package.as_dict()` gives, which is not what `package_show` gives.
-fn package_as_dict(package: &Map<String, Value>, site_url: &str) -> Value {
-    let mut dict = package.clone();
-    for only_in_show in [
-        "organization",
-        "license_title",
-        "num_resources",
-        "num_tags",
-        "relationships_as_subject",
-        "relationships_as_object",
-    ] {
-        dict.remove(only_in_show);
-    }
-    let mut groups = names(package, "groups");
-    groups.extend(package.get("organization").and_then(|organization| organization.get("name")).cloned());
-    let changes = json!({
-        "extras": extras(package),
-        "tags": names(package, "tags"),
-        "groups": groups,
-        "resources": resources(package).map(resource_as_dict).collect::<Vec<_>>(),
-        "license": package.get("license_title"),
-        "ckan_url": format!("{site_url}/dataset/{}", text(package, "name")),
-        "notes_rendered": format!("<p>{}</p>", text(package, "notes")),
-        "relationships": [],
-        "plugin_data": null,
-    });
-    dict.extend(changes.as_object().cloned().unwrap_or_default());
-    Value::Object(dict)
-}
-
-/// What CKAN's `Resource.as_dict()` gives: no state, so that a deleted one looks alive.
-fn resource_as_dict(resource: &Map<String, Value>) -> Value {
-    let mut dict = resource.clone();
-    dict.remove("state");
-    Value::Object(dict)
-}
-
-fn names(package: &Map<String, Value>, field: &str) -> Vec<Value> {
-    let items = package.get(field).and_then(Value::as_array).into_iter().flatten();
-    items.filter_map(|item| item.get("name").cloned()).collect()
-}
-
-fn extras(package: &Map<String, Value>) -> Map<String, Value> {
-    let items = package.get("extras").and_then(Value::as_array).into_iter().flatten();
-    items.filter_map(|extra| Some((extra.get("key")?.as_str()?.to_owned(), extra.get("value")?.clone()))).collect()
 }

@@ -146,6 +146,6 @@ impl<'a> Show<'a> {
 
     async fn publish(&self, notice: Notice) -> Result<(), SourceError> {
         let routing_key = notice.routing_key.to_owned();
-        self.publisher.publish(Message { routing_key, body: notice.body.into(), id: None }).await
+        self.publisher.publish(Message { routing_key, body: notice.body.into(), id: None, only: None }).await
     }
 }

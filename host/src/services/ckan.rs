@@ -16,6 +16,7 @@ mod effects;
 mod equal;
 mod flush;
 mod kind;
+mod listing;
 mod open;
 mod request;
 mod settings;
@@ -39,6 +40,7 @@ pub use self::dry::Refused;
 pub use self::effects::{package_in, package_of, paths};
 pub use self::flush::{OwnWrites, flush};
 pub use self::kind::{Kind, kind};
+pub use self::listing::{Listed, Listing, Order, to_millisecond};
 pub use self::settings::{Rewrite, Settings, SetupError};
 
 use self::request::query_pairs;

@@ -2,6 +2,8 @@
 
 pub mod amqp;
 pub mod graveyard;
+pub mod outbox;
+pub mod poll;
 pub mod settings;
 pub mod sqlite;
 pub mod topology;
@@ -17,7 +19,7 @@ use crate::retry::rung_name;
 pub use graveyard::{DeadLetter, Graveyard};
 use topology::{Part, Standing};
 
-pub use settings::{Address, AmqpAddress, Settings};
+pub use settings::{Address, AmqpAddress, Feed, Settings, Way};
 
 /// A queue we consume. What is not settled comes back.
 #[async_trait]
@@ -210,6 +212,8 @@ pub struct Message {
     pub body: Bytes,
     /// The publisher's name for it.
     pub id: Option<String>,
+    /// The one worker that it is for; `None` for all.
+    pub only: Option<String>,
 }
 
 /// Why a queue cannot be used.

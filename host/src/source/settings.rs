@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use secrecy::SecretString;
 
 use crate::retry::Ladder;
+use crate::services::ckan;
+use crate::source::{outbox, poll};
 
 /// Which queue is consumed, and how.
 #[derive(Debug, Clone)]
@@ -26,6 +28,26 @@ pub struct Settings {
     pub ladder: Ladder,
     /// Whether exchange, queue and binding are created when they are missing.
     pub create: bool,
+    /// Where notifications are fetched from and put on the queue, if nobody publishes them there.
+    pub feed: Option<Feed>,
+}
+
+/// Where notifications are fetched from, to be put on the queue.
+#[derive(Debug, Clone)]
+pub struct Feed {
+    /// How.
+    pub way: Way,
+    /// How to reach the portal.
+    pub portal: ckan::Settings,
+}
+
+/// How notifications are fetched from a portal.
+#[derive(Debug, Clone)]
+pub enum Way {
+    /// Its search is asked what has changed.
+    Poll(poll::Settings),
+    /// The extension's outbox is emptied.
+    Outbox(outbox::Settings),
 }
 
 /// Where a queue is.

@@ -178,7 +178,7 @@ impl Workshop {
         let way_in = source::open_publisher(&self.config.queue).unwrap();
         let published = bodies.into_iter().map(|body| {
             let id = serde_json::from_str::<Value>(&body).unwrap()["payload"]["id"].as_str().map(str::to_owned);
-            way_in.publish(Message { routing_key: "Package".to_owned(), body: body.into(), id })
+            way_in.publish(Message { routing_key: "Package".to_owned(), body: body.into(), id, only: None })
         });
         for confirmed in self.runtime.block_on(join_all(published)) {
             confirmed.unwrap();

@@ -65,7 +65,8 @@ impl Bench {
             let publisher = source::open_publisher(&self.settings).unwrap();
             for grave in graves {
                 let id = Some(grave.id.clone());
-                let message = Message { routing_key: "Package".to_owned(), body: grave.body.clone().into(), id };
+                let message =
+                    Message { routing_key: "Package".to_owned(), body: grave.body.clone().into(), id, only: None };
                 publisher.publish(message).await.unwrap();
             }
             publisher.close().await;

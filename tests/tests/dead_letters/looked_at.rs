@@ -152,7 +152,8 @@ pub fn the_status_counts_what_is_ready_waits_and_is_dead(bench: Bench) {
     runtime().block_on(async {
         let publisher = source::open_publisher(&bench.settings).unwrap();
         for body in ["1", "2", "3"] {
-            let message = source::Message { routing_key: "Package".to_owned(), body: body.into(), id: None };
+            let message =
+                source::Message { routing_key: "Package".to_owned(), body: body.into(), id: None, only: None };
             publisher.publish(message).await.unwrap();
         }
         publisher.close().await;

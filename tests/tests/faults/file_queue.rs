@@ -75,7 +75,7 @@ impl WayIn {
             ledger.attempt(&messages);
             let confirmed = messages.into_iter().enumerate().filter_map(|(index, (name, body))| {
                 let id = (index % 2 == 0).then(|| name.clone());
-                let message = Message { routing_key: "Package".to_owned(), body: body.into(), id };
+                let message = Message { routing_key: "Package".to_owned(), body: body.into(), id, only: None };
                 runtime.block_on(publisher.publish(message)).ok().map(|()| name)
             });
             let confirmed: Vec<String> = confirmed.collect();

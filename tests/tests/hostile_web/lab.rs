@@ -105,7 +105,7 @@ impl Lab {
         runtime().block_on(async {
             let publisher = source::open_publisher(&settings.queue).unwrap();
             for body in bodies {
-                let message = Message { routing_key: "Package".to_owned(), body: body.into(), id: None };
+                let message = Message { routing_key: "Package".to_owned(), body: body.into(), id: None, only: None };
                 publisher.publish(message).await.unwrap();
             }
             publisher.close().await;

@@ -238,5 +238,5 @@ impl Circle {
 
 fn message(routing_key: &str, body: Vec<u8>) -> Message {
     let id = format!("{:016x}", fastrand::u64(..));
-    Message { routing_key: routing_key.to_owned(), id: Some(id), body: body.into() }
+    Message { routing_key: routing_key.to_owned(), id: Some(id), body: body.into(), only: None }
 }

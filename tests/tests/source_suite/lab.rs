@@ -143,7 +143,7 @@ fn letter(message: &worker_tests::Message) -> Letter {
 
 /// A notification on its way into the queue.
 pub fn message(body: &[u8]) -> Message {
-    Message { routing_key: "Package".to_owned(), body: body.to_vec().into(), id: None }
+    Message { routing_key: "Package".to_owned(), body: body.to_vec().into(), id: None, only: None }
 }
 
 /// A runtime as the host's.

@@ -64,14 +64,7 @@ impl QueueFile {
     /// Puts messages on the queue.
     pub fn publish(&mut self, messages: &[Message]) -> Result<(), SourceError> {
         let (queue, now) = (&self.queue, now_ms());
-        self.store.write(|change| {
-            let mut insert = change.prepare_cached(statements::PUBLISH)?;
-            for Message { routing_key, body, id } in messages {
-                let (size, body) = put_body(change, body)?;
-                insert.execute(params![queue, routing_key, id, now, size, body])?;
-            }
-            Ok(())
-        })
+        self.store.write(|change| messages.iter().try_for_each(|message| put(change, queue, message, now)))
     }
 
     /// Claims what waits, oldest first, at most `max`, and not much more than may be in hand.
@@ -230,6 +223,14 @@ fn delivery(row: &Row<'_>, session: u64) -> rusqlite::Result<Delivery> {
         receipt: Receipt { session, tag: tag.unsigned_abs() },
         origin: Some(Arc::new(published)),
     })
+}
+
+/// Puts a message on a queue.
+pub(super) fn put(change: &Transaction<'_>, queue: &str, message: &Message, now: i64) -> rusqlite::Result<()> {
+    let Message { routing_key, body, id, only } = message;
+    let (size, body) = put_body(change, body)?;
+    let mut insert = change.prepare_cached(statements::PUBLISH)?;
+    insert.execute(params![queue, routing_key, id, now, size, body, only]).map(drop)
 }
 
 /// Writes a body; answers its size and its id.

@@ -233,7 +233,8 @@ mod tests {
         let url = format!("sqlite:{}", path.display());
         let settings = Config::from_map([("ckan.site_id", "portal"), ("amqp.url", &url)]).unwrap().queue;
         let mut file = QueueFile::open(&path, &settings).unwrap();
-        file.publish(&[Message { routing_key: "Package".to_owned(), body: "{}".into(), id: None }]).unwrap();
+        file.publish(&[Message { routing_key: "Package".to_owned(), body: "{}".into(), id: None, only: None }])
+            .unwrap();
         let claimed = file.claim(1).unwrap().remove(0);
         let outside = rusqlite::Connection::open(&path).unwrap();
         outside

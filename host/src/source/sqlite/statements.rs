@@ -7,11 +7,11 @@ pub const PUT_BODY: &str = "INSERT INTO body (bytes) VALUES (?1)";
 /// Id of the body.
 pub const DROP_BODY: &str = "DELETE FROM body WHERE id = ?1";
 
-/// Queue, class, id or none, time, size, body. Every message has an id: what is remembered about it elsewhere goes by
+/// Queue, class, id or none, time, size, body, worker or none. Every message has an id: what is remembered about it elsewhere goes by
 /// that, and a number of ours would begin again with the next file.
 pub const PUBLISH: &str = "
-    INSERT INTO message (queue, routing_key, message_id, published_ms, size, body)
-    VALUES (?1, ?2, coalesce(nullif(?3, ''), lower(hex(randomblob(16)))), ?4, ?5, ?6)";
+    INSERT INTO message (queue, routing_key, message_id, published_ms, size, body, worker)
+    VALUES (?1, ?2, coalesce(nullif(?3, ''), lower(hex(randomblob(16)))), ?4, ?5, ?6, ?7)";
 
 /// Queue, class.
 pub const WAITING: &str = "SELECT count(*) FROM message WHERE queue = ?1 AND held_by IS NULL AND ?2 IS NULL";

@@ -26,6 +26,7 @@ fn settings(dir: &Path) -> Settings {
         prefetch_bytes: 1 << 26,
         ladder: Ladder::default(),
         create: true,
+        feed: None,
     }
 }
 
@@ -34,7 +35,7 @@ fn file(dir: &Path) -> QueueFile {
 }
 
 fn message(body: &[u8], id: Option<&str>) -> Message {
-    Message { routing_key: "Package".to_owned(), body: body.to_vec().into(), id: id.map(str::to_owned) }
+    Message { routing_key: "Package".to_owned(), body: body.to_vec().into(), id: id.map(str::to_owned), only: None }
 }
 
 fn publish(file: &mut QueueFile, body: &[u8]) {
