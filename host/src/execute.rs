@@ -58,7 +58,7 @@ fn call_worker(member: &Member, attempt: &Attempt<'_>, services: &Services, call
         return ended;
     }
     // It has ended well only when what it leaves behind is where it belongs.
-    let is_gone = member.watched.is_on() && attempt.notification.operation() == "deleted";
+    let is_gone = member.watched.is_on() && attempt.notification.operation() == "deleted" && seen.is_none();
     match call.finish(seen.as_ref(), is_gone) {
         Ok(()) => ended,
         Err(failure) => outcome(failure.into(), call, services),

@@ -21,6 +21,7 @@ pub struct Notification {
     routing_key: Text,
     operation: Text,
     payload: Range<usize>,
+    meta: Option<Range<usize>>,
     entity_id: Option<Text>,
     package_id: Option<Text>,
 }
@@ -55,6 +56,8 @@ struct Envelope<'a> {
     operation: Cow<'a, str>,
     #[serde(borrow)]
     payload: &'a RawValue,
+    #[serde(borrow, default)]
+    meta: Option<&'a RawValue>,
 }
 
 /// Reads the envelope and the ids; the payload is neither copied nor turned into a tree.
@@ -81,11 +84,15 @@ pub fn parse(body: &Bytes, bytes_max: usize) -> Result<Notification, Malformed> 
         return Err(Malformed::TooDeep);
     }
     let ids = entity::ids(&envelope.routing_key, payload.as_bytes());
-    let start = offset(body, payload);
+    let range = |json: &str| offset(body, json)..offset(body, json) + json.len();
     Ok(Notification {
         routing_key: Text::of(&envelope.routing_key, body),
-        operation: Text::of(&envelope.operation, body),
-        payload: start..start + payload.len(),
+        operation: match entity::operation(&envelope.operation, payload.as_bytes()) {
+            published if *published == *envelope.operation => Text::of(&envelope.operation, body),
+            meant => Text::Beside(meant.into()),
+        },
+        payload: range(payload),
+        meta: envelope.meta.map(|meta| range(meta.get())),
         entity_id: ids.entity.as_ref().map(|id| Text::of(id, body)),
         package_id: ids.package.as_ref().map(|id| Text::of(id, body)),
         body: body.clone(),
@@ -117,7 +124,17 @@ impl Notification {
         self.routing_key.read(&self.body)
     }
 
-    /// What happened to it.
+    /// Who wrote what this is about, as CKAN's extension has heard it from the writer: `HOST;WORKER`.
+    pub fn origin(&self) -> Option<String> {
+        #[derive(Deserialize)]
+        struct Meta {
+            origin: Option<String>,
+        }
+        let meta = &self.body[self.meta.clone()?];
+        serde_json::from_slice::<Meta>(meta).ok()?.origin
+    }
+
+    /// What happened to it; a change to the state `deleted` is a deletion, whatever it was published as.
     pub fn operation(&self) -> &str {
         self.operation.read(&self.body)
     }
@@ -227,6 +244,28 @@ mod tests {
         assert_eq!(notification.payload(), br#"{"id": "r1", "x": 1.0e3,  "package_id":"p\u0031"}"#);
         assert_eq!(notification.entity_id(), Some("r1"));
         assert_eq!(notification.package_id(), Some("p1"));
+    }
+
+    #[test]
+    fn a_change_to_the_state_deleted_is_a_deletion_and_the_payload_is_as_it_was_published() {
+        let body = r#"{"routing_key":"Package","operation":"changed","payload":{"id":"p1","state":"deleted"}}"#;
+        let notification = parsed(body).unwrap();
+        assert_eq!(notification.operation(), "deleted");
+        assert_eq!(notification.payload(), br#"{"id":"p1","state":"deleted"}"#);
+        assert_eq!(notification.body(), body);
+    }
+
+    #[test]
+    fn who_wrote_it_stands_in_the_meta() {
+        let origin = |meta: &str| {
+            let body = format!(r#"{{"routing_key":"Package","operation":"changed","payload":{{"id":"p1"}}{meta}}}"#);
+            parsed(&body).unwrap().origin()
+        };
+        assert_eq!(origin(r#","meta":{"id":"1","origin":"here;archive"}"#).as_deref(), Some("here;archive"));
+        for without in ["", r#","meta":null"#, r#","meta":{"origin":null}"#, r#","meta":{"origin":7}"#, r#","meta":[]"#]
+        {
+            assert_eq!(origin(without), None, "{without}");
+        }
     }
 
     #[test]

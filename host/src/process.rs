@@ -37,7 +37,8 @@ pub fn process(task: &Task, members: &[Member], services: &Services, desk: &Desk
         if shown.0 != position {
             shown = (position, Shown::default());
         }
-        let step = step(task, position, index, member, |job| run(job, member, services, desk, slot, &mut shown.1));
+        let step =
+            step(task, position, index, member, services, |job| run(job, member, services, desk, slot, &mut shown.1));
         if !task.end(turn) {
             return;
         }
@@ -92,6 +93,7 @@ fn step<'a>(
     position: usize,
     index: usize,
     member: &'a Member,
+    services: &Services,
     run: impl FnOnce(&Job) -> Ended<'a>,
 ) -> Step<'a> {
     let job = &task.jobs[position];
@@ -108,14 +110,14 @@ fn step<'a>(
     if let Some(reason) = member.declines(&job.notification, job.only()) {
         return Step::Declined(without_running(Outcome::Skipped(reason)));
     }
-    match superseded_by(task, position, index, member) {
+    match superseded_by(task, position, index, member, services) {
         Some(by) => Step::Superseded(without_running(Outcome::Done), by),
         None => Step::Ran(run(job)),
     }
 }
 
 /// The ticket of the newest notification behind this one that says all that this one does, if that is enough.
-fn superseded_by(task: &Task, position: usize, index: usize, member: &Member) -> Option<usize> {
+fn superseded_by(task: &Task, position: usize, index: usize, member: &Member, services: &Services) -> Option<usize> {
     if !member.coalesces {
         return None;
     }
@@ -126,6 +128,8 @@ fn superseded_by(task: &Task, position: usize, index: usize, member: &Member) ->
             && !later.has_ended(index)
             && later.notification.covers(&job.notification)
             && member.declines(&later.notification, None).is_none()
+            // The worker's own echo is not looked at, so it cannot stand for what is to be.
+            && later.notification.origin().is_none_or(|origin| origin != services.origin(member.worker.name()))
     })?;
     Some(newest.ticket)
 }

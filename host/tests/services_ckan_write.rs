@@ -280,7 +280,8 @@ async fn a_dataset_that_is_announced_before_it_is_there_is_waited_for() {
 async fn a_dataset_that_never_comes_to_be_is_not_found_and_one_that_stays_as_it_was_is_answered() {
     let portal = portal(0).await;
     let client = client(&portal);
-    let announced = Announced::by("Package", br#"{"id": "x", "metadata_modified": "2999-01-01T00:00:00.000000"}"#);
+    let announced =
+        Announced::by("Package", "changed", br#"{"id": "x", "metadata_modified": "2999-01-01T00:00:00.000000"}"#);
     let (missing, stale) = tokio::join!(client.dataset("nowhere", &announced), client.dataset("rivers", &announced));
     assert_eq!(missing.unwrap_err().code, "ckan.not-found");
     assert_eq!(stale.unwrap()["name"], "rivers");

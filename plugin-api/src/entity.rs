@@ -1,4 +1,4 @@
-//! What the host reads from a payload: the ids of what changed. Shared with the test bench.
+//! What the host reads from a payload: the ids of what changed, and whether it is gone. Shared with the test bench.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -25,6 +25,25 @@ pub fn ids<'a>(routing_key: &str, payload: &'a [u8]) -> Ids<'a> {
     let _ = reader.deserialize_map(&mut found);
     let Found { entity, package, wants_package } = found;
     if wants_package { Ids { entity, package } } else { Ids { package: entity.clone(), entity } }
+}
+
+const DELETED: &str = "deleted";
+
+#[derive(serde::Deserialize)]
+struct Entity<'a> {
+    #[serde(borrow, default)]
+    state: MaybeText<'a>,
+}
+
+/// What really happened to an entity: CKAN announces most deletions as `changed`, with the state `deleted`.
+pub fn operation<'a>(published: &'a str, payload: &[u8]) -> &'a str {
+    // Nearly no payload has the word in it, and that is seen at once.
+    if published != "changed" || memchr::memmem::find(payload, DELETED.as_bytes()).is_none() {
+        return published;
+    }
+    let entity = serde_json::from_slice::<Entity<'_>>(payload);
+    let is_deleted = entity.is_ok_and(|entity| entity.state.0.as_deref() == Some(DELETED));
+    if is_deleted { DELETED } else { published }
 }
 
 /// Whether a text is a UUID or a name as CKAN gives them, and so safe in a path or an address.
@@ -67,9 +86,10 @@ impl<'de> Visitor<'de> for &mut Found<'de> {
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// A text, or anything else, which counts as none.
+#[derive(Default)]
 struct MaybeText<'a>(Option<Cow<'a, str>>);
 
-impl<'de> serde::Deserialize<'de> for MaybeText<'de> {
+impl<'de: 'a, 'a> serde::Deserialize<'de> for MaybeText<'a> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(serde::Deserialize)]
         #[serde(untagged)]
@@ -102,6 +122,18 @@ mod tests {
         check("Resource", r#"{"package_id": "p1", "x": [1, {}], "id": "r\u0031"}"#, Some("r1"), Some("p1"));
         check("Resource", r#"{"id": "r1"}"#, Some("r1"), None);
         check("Group", r#"{"id": "g1", "name": "x"}"#, Some("g1"), None);
+    }
+
+    #[test]
+    fn a_change_to_the_state_deleted_is_a_deletion() {
+        let check = |published, payload: &str, expected| assert_eq!(operation(published, payload.as_bytes()), expected);
+        check("changed", r#"{"id": "p1", "state": "deleted"}"#, "deleted");
+        check("new", r#"{"id": "p1", "state": "deleted"}"#, "new");
+        check("changed", r#"{"id": "p1", "state": "active"}"#, "changed");
+        check("changed", r#"{"id": "p1", "state": "active", "notes": "deleted"}"#, "changed");
+        check("changed", r#"{"id": "p1", "resources": [{"state": "deleted"}]}"#, "changed");
+        check("changed", r#"{"id": "p1", "state": ["deleted"]}"#, "changed");
+        check("changed", r#"{"state": "deleted"#, "changed");
     }
 
     #[test]

@@ -28,7 +28,8 @@ impl<'a> Notification<'a> {
         self.delivery.routing_key.as_str()
     }
 
-    /// What happened to it: `new`, `changed` or `deleted`. CKAN announces most deletions as `changed`.
+    /// What happened to it: `new`, `changed` or `deleted`. What CKAN announced as `changed` with the state `deleted` is
+    /// `deleted` here.
     pub fn operation(&self) -> &'a str {
         self.delivery.operation.as_str()
     }

@@ -208,6 +208,38 @@ fn what_was_announced_and_never_saved_is_skipped() {
 }
 
 #[test]
+fn a_deletion_is_heard_as_such_and_once_however_often_it_is_announced() {
+    on_every_queue("deletion", |mut circle| {
+        circle.scribe("write = stable");
+        circle.announce();
+        circle.run_until_quiet();
+        circle.portal.edit(circle.id(), |dataset| drop(dataset.insert("state".into(), "deleted".into())));
+        circle.announce();
+        circle.run_until_quiet();
+        circle.portal.edit(circle.id(), |dataset| drop(dataset.insert("state".into(), "active".into())));
+        circle.run_until_quiet();
+        assert_eq!(circle.runs(), ["changed", "deleted", "changed"], "{}", circle.worker.report());
+    });
+}
+
+#[test]
+fn what_the_portal_knows_to_be_the_workers_own_write_is_an_echo_and_that_of_another_is_not() {
+    on_every_queue("origin", |mut circle| {
+        circle.scribe("write = nothing");
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+        for (title, origin) in [("A", format!("{};scribe", host.trim())), ("B", format!("{};archive", host.trim()))] {
+            let payload = json!({ "id": circle.id(), "title": title });
+            let meta = json!({ "id": title, "origin": origin });
+            circle.publish(
+                &json!({ "routing_key": "Package", "operation": "changed", "payload": payload, "meta": meta }),
+            );
+        }
+        circle.run_until_quiet();
+        assert_eq!(circle.runs(), ["changed"], "{}", circle.worker.report());
+    });
+}
+
+#[test]
 fn a_dry_run_writes_nothing_and_leaves_everything_in_the_queue() {
     on_every_queue("dry", |mut circle| {
         circle.scribe("write = stable");

@@ -65,7 +65,7 @@ pub(crate) fn consume<W: Worker>(bench: &Bench, worker: &W, event: &Event) -> Re
         .collect();
     let delivery = abi::Delivery {
         routing_key: event.routing_key.as_str().into(),
-        operation: event.operation.as_str().into(),
+        operation: entity::operation(&event.operation, &event.payload).into(),
         payload: RSlice::from_slice(&event.payload),
         attrs: RSlice::from_slice(&attrs),
         attempt: event.attempt,

@@ -47,6 +47,11 @@ pub struct Services {
 }
 
 impl Services {
+    /// How a worker's writes are signed: with this machine's name and its own.
+    pub fn origin(&self, worker: &str) -> String {
+        format!("{};{worker}", self.host_id)
+    }
+
     /// How the services were used so far, for a log line; `None` if nobody used them.
     pub fn usage(&self) -> Option<String> {
         let calls = self
@@ -136,8 +141,8 @@ impl<'a> Call<'a> {
     }
 
     /// Who writes, as CKAN is told with each write.
-    fn origin(&self) -> String {
-        format!("{};{}", self.services.host_id, self.worker)
+    pub fn origin(&self) -> String {
+        self.services.origin(self.worker)
     }
 
     /// What the call is about, as far as the loop guard is concerned; `None` if it is about no dataset.

@@ -80,8 +80,13 @@ impl Call<'_> {
             return Ok(Arc::clone(shown));
         }
         let announced = self.about.filter(|_| self.is_about(id));
-        let announced =
-            announced.map(|about| Announced::by(about.notification.routing_key(), about.notification.payload()));
+        let announced = announced.map(|about| {
+            Announced::by(
+                about.notification.routing_key(),
+                about.notification.operation(),
+                about.notification.payload(),
+            )
+        });
         let dataset = Arc::new(self.wait(self.services.ckan.dataset(id, &announced.unwrap_or_default()))?);
         self.notes().shown.insert(id_of(&dataset).to_owned(), Arc::clone(&dataset));
         Ok(dataset)

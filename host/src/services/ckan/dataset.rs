@@ -24,11 +24,13 @@ pub struct Announced {
     pub resource: Option<String>,
     /// When it was changed, as CKAN writes it; `None` if that was not said.
     pub changed: Option<String>,
+    /// Whether it is said to be gone.
+    pub is_gone: bool,
 }
 
 impl Announced {
     /// Reads it from a payload; one that does not say leaves nothing to wait for.
-    pub fn by(routing_key: &str, payload: &[u8]) -> Self {
+    pub fn by(routing_key: &str, operation: &str, payload: &[u8]) -> Self {
         #[derive(Deserialize, Default)]
         struct Payload {
             #[serde(default)]
@@ -39,11 +41,15 @@ impl Announced {
         let payload: Payload = serde_json::from_slice(payload).unwrap_or_default();
         let text = |value: Value| if let Value::String(text) = value { Some(text) } else { None };
         let resource = if routing_key == "Resource" { text(payload.id) } else { None };
-        Self { resource, changed: text(payload.metadata_modified) }
+        Self { resource, changed: text(payload.metadata_modified), is_gone: operation == "deleted" }
     }
 
     /// Whether a dataset is older than was announced. CKAN writes all times in one form, so texts compare.
     fn is_newer_than(&self, dataset: &Value) -> bool {
+        if self.is_gone {
+            // Deleting dates nothing.
+            return self.resource.is_none() && dataset["state"] == "active";
+        }
         let shown = match &self.resource {
             None => Some(dataset),
             Some(id) => dataset["resources"]
@@ -69,7 +75,7 @@ impl Client {
             let shown = self.show("package_show", id).await;
             let is_there = match &shown {
                 Ok(dataset) => !announced.is_newer_than(dataset),
-                Err(failure) => failure.code != NOT_FOUND,
+                Err(failure) => failure.code != NOT_FOUND || announced.is_gone,
             };
             match waits.next() {
                 Some(wait) if !is_there => tokio::time::sleep(*wait).await,
@@ -96,7 +102,7 @@ mod tests {
             "resources": [{"id": "r", "metadata_modified": "2026-01-01T00:00:01"}],
         });
         let check = |routing_key: &str, payload: Value, expected: bool| {
-            let announced = Announced::by(routing_key, payload.to_string().as_bytes());
+            let announced = Announced::by(routing_key, "changed", payload.to_string().as_bytes());
             assert_eq!(announced.is_newer_than(&dataset), expected, "{routing_key} {payload}");
         };
         check("Package", json!({"id": "p", "metadata_modified": "2026-01-01T00:00:02"}), false);
@@ -106,6 +112,9 @@ mod tests {
         check("Resource", json!({"id": "gone", "metadata_modified": "2026-01-01T00:00:09"}), false);
         check("Package", json!({"id": "p", "metadata_modified": 7}), false);
         check("Package", json!(null), false);
-        assert_eq!(Announced::by("Package", b"{"), Announced::default());
+        assert_eq!(Announced::by("Package", "new", b"{"), Announced::default());
+        let gone = Announced::by("Package", "deleted", br#"{"id": "p"}"#);
+        assert!(gone.is_newer_than(&json!({"id": "p", "state": "active"})));
+        assert!(!gone.is_newer_than(&json!({"id": "p", "state": "deleted"})));
     }
 }

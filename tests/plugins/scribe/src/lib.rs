@@ -99,6 +99,6 @@ export_worker!(
     Scribe,
     name: "scribe",
     routing_keys: &["Package", "Resource"],
-    operations: &["new", "changed", "recheck"],
+    operations: &["new", "changed", "deleted", "recheck"],
     writes: &["package_revise", "package_patch"],
 );
