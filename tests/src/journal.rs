@@ -18,6 +18,9 @@ pub struct Consumed {
     pub id: Option<String>,
     /// The id of the dataset, if its payload names one.
     pub package_id: Option<String>,
+    /// The title of what the payload shows, if it is a text.
+    #[serde(default, deserialize_with = "text")]
+    pub title: Option<String>,
     /// Which attempt this was, from 1.
     pub attempt: u32,
     /// Whether it may have been delivered before.
@@ -37,6 +40,10 @@ pub struct Consumed {
     /// `done`, `skipped`, `retryable`, `permanent` or `cancelled`; `None` as above.
     pub outcome: Option<String>,
     event: Event,
+}
+
+fn text<'de, D: serde::Deserializer<'de>>(reader: D) -> Result<Option<String>, D::Error> {
+    Ok(serde_json::Value::deserialize(reader)?.as_str().map(str::to_owned))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

@@ -67,6 +67,7 @@ impl Actor {
             "operation": notification.operation(),
             "id": notification.entity_id().ok(),
             "package_id": notification.package_id().ok(),
+            "title": notification.json::<Value>().ok().and_then(|mut payload| payload.get_mut("title").map(Value::take)),
             "attempt": notification.attempt(),
             "redelivered": notification.redelivered(),
             "payload_sha256": hex(&Sha256::digest(payload)),

@@ -1,0 +1,144 @@
+//! Clients that write to a portal, and what they know to be saved.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::Scope;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use worker_tests::ckan::Site;
+use worker_tests::{Consumed, eventually, eventually_some};
+
+/// How many write at the same time.
+const CLIENTS: usize = 4;
+
+/// How long a client tries until the portal answers again.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// How a dataset ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Last {
+    /// With this title.
+    Title(String),
+    Deleted,
+}
+
+/// Clients that write to a portal: each makes its datasets, changes them, and deletes every third.
+pub struct Clients {
+    count: usize,
+    done: AtomicUsize,
+    saved: Mutex<BTreeMap<String, Last>>,
+    /// What was refused, or failed in the middle.
+    never_saved: Mutex<Vec<String>>,
+}
+
+impl Clients {
+    /// Clients that write so many datasets in all.
+    pub fn new(count: usize) -> Self {
+        Self { count, done: AtomicUsize::new(0), saved: Mutex::default(), never_saved: Mutex::default() }
+    }
+
+    /// How many datasets are written.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Begins to write.
+    pub fn write<'s>(&'s self, scope: &'s Scope<'s, '_>, site: &'s Site) {
+        for client in 0..CLIENTS {
+            scope.spawn(move || {
+                for number in (client..self.count).step_by(CLIENTS) {
+                    let id = id(number);
+                    let last = write_one(site, number, &id);
+                    self.saved.lock().unwrap().insert(id, last);
+                    self.done.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+        }
+    }
+
+    /// Waits until so many datasets are written.
+    pub fn wait_until_done(&self, count: usize) {
+        let is_done = || self.done.load(Ordering::SeqCst) >= count;
+        assert!(eventually(PATIENCE * 2, is_done), "{} of {}", self.done.load(Ordering::SeqCst), self.count);
+    }
+
+    /// Tries to make datasets that are not saved: some are not valid, others the index does not take, so that CKAN rolls
+    /// back what it has announced.
+    pub fn try_in_vain(&self, site: &Site) {
+        let make = |number: usize, owner: &str| {
+            let id = format!("{:08x}-0000-4000-9000-000000000000", number);
+            let dataset = json!({
+                "id": id, "name": format!("ghost-{number}"), "owner_org": owner, "resources": [{"url": "http://x.example/"}],
+            });
+            let made = site.try_call("package_create", &dataset);
+            assert!(made.is_err(), "{made:?}");
+            self.never_saved.lock().unwrap().push(id);
+        };
+        (0..3).for_each(|number| make(number, "no-such-organization"));
+        site.solr_control(&json!({"update_status": 500}));
+        (3..6).for_each(|number| make(number, "test-org"));
+        site.solr_control(&json!({"update_status": 0}));
+    }
+
+    /// The datasets of whose end nothing was heard.
+    pub fn missing(&self, heard: &[Consumed]) -> Vec<String> {
+        let heard_of = |id: &str, how: &dyn Fn(&Consumed) -> bool| {
+            heard.iter().any(|run| run.routing_key == "Package" && run.id.as_deref() == Some(id) && how(run))
+        };
+        let saved = self.saved.lock().unwrap();
+        let is_heard = |id: &str, last: &Last| match last {
+            Last::Deleted => heard_of(id, &|run| run.operation == "deleted"),
+            Last::Title(title) => heard_of(id, &|run| run.title.as_ref() == Some(title)),
+        };
+        let missing = saved.iter().filter(|(id, last)| !is_heard(id, last));
+        missing.map(|(id, last)| format!("{id}: {last:?}")).collect()
+    }
+
+    /// What was heard of datasets that never were.
+    pub fn never_saved(&self, heard: &[Consumed]) -> Vec<String> {
+        let ghosts = self.never_saved.lock().unwrap();
+        assert!(!ghosts.is_empty());
+        let ids = heard.iter().flat_map(|run| [&run.id, &run.package_id]).flatten();
+        ids.filter(|id| ghosts.contains(id)).cloned().collect()
+    }
+}
+
+fn id(number: usize) -> String {
+    format!("{number:08x}-0000-4000-8000-000000000000")
+}
+
+fn write_one(site: &Site, number: usize, id: &str) -> Last {
+    let resources = json!([{"name": "a", "url": format!("http://files.example/{number}.csv"), "format": "CSV"}]);
+    let dataset = json!({
+        "id": id, "name": format!("dataset-{number}"), "title": "first", "owner_org": "test-org", "resources": resources,
+    });
+    // Its answer may have been lost; then it is there already.
+    save(site, "package_create", &dataset, 409);
+    let title = format!("last {number}");
+    save(site, "package_patch", &json!({"id": id, "title": title}), 0);
+    match number % 6 {
+        0 => save(site, "package_delete", &json!({"id": id}), 404),
+        3 => save(site, "dataset_purge", &json!({"id": id}), 404),
+        _ => return Last::Title(title),
+    }
+    Last::Deleted
+}
+
+/// Calls until CKAN has done it, or says by this status that it was done before.
+fn save(site: &Site, action: &str, parameters: &Value, done_before: u16) {
+    let mut tries = 0;
+    let saved = eventually_some(PATIENCE, || {
+        tries += 1;
+        match site.try_call(action, parameters) {
+            Ok(_) => Some(()),
+            Err((status, _)) if status == done_before && tries > 1 => Some(()),
+            Err((0 | 500..=599, _)) => None,
+            // A failing index is told as 409, too.
+            Err((409, error)) if error.to_string().contains("Search") => None,
+            Err((status, error)) => panic!("{action} {parameters}: {status} {error}"),
+        }
+    });
+    saved.unwrap_or_else(|| panic!("{action}: CKAN has not done it within {PATIENCE:?}"));
+}
