@@ -58,7 +58,7 @@ class Broker:
     def publish(self, body: dict[str, Any]) -> None:
         """Publishes a message and returns when the broker has it safe."""
         properties = pika.BasicProperties(
-            content_type="application/json", delivery_mode=2, message_id=body["meta"]["id"], type=body["operation"]
+            content_type="application/json", delivery_mode=2, message_id=body["meta"]["id"]
         )
         try:
             self._channel.basic_publish(

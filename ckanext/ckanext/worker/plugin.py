@@ -19,7 +19,7 @@ class WorkerPlugin(p.SingletonPlugin):
     p.implements(p.IClick)
 
     def declare_config_options(self, declaration: Any, key: Any) -> None:
-        amqp_url = declaration.declare(key.ckanext.worker.amqp_url, "amqp://guest:guest@127.0.0.1:5672/%2F")
+        amqp_url = declaration.declare(key.ckanext.worker.amqp_url, "amqp://guest:guest@127.0.0.1:5672/")
         amqp_url.set_description("The broker that `ckan worker relay` publishes to.")
         exchange = declaration.declare(key.ckanext.worker.exchange, "")
         exchange.set_description("The exchange that `ckan worker relay` publishes to; empty means ckan.site_id.")
