@@ -19,7 +19,7 @@ use clients::Clients;
 use listener::Listener;
 
 /// How long it may take until all has been heard, after the last write.
-const HEARD_MAX: Duration = Duration::from_secs(180);
+const HEARD_MAX: Duration = Duration::from_secs(90);
 
 #[test]
 fn every_committed_change_is_found_by_asking() {
@@ -92,6 +92,7 @@ fn written_and_heard(route: &str, site: &Site, mut listener: Listener, break_mor
             break_more(round);
         }
     });
+    clients.learn(site);
     let is_all_heard = eventually(HEARD_MAX, || clients.missing(&listener.heard()).is_empty());
     listener.stop();
     let heard = listener.heard();
