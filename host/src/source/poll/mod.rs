@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::fed::Ground;
+
 /// How a portal is asked what has changed.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -25,6 +27,13 @@ pub enum Start {
     Everything,
     /// What changes from now on.
     Now,
+}
+
+/// Asks for ever.
+pub async fn run(ground: Ground, settings: Settings) {
+    tracing::debug!("asking {} every {:?}", ground.portal, settings.interval);
+    let _ = ground.has_looked.send(true);
+    std::future::pending().await
 }
 
 impl Start {
