@@ -27,8 +27,8 @@ pub struct FedSource {
 pub struct Ground {
     /// The portal. A breaker of its own tells whether it is away.
     pub client: ckan::Client,
-    /// The portal's address, for people.
-    pub portal: String,
+    /// The portal's address, without a slash at its end.
+    pub site_url: String,
     /// Where what is found is written down.
     pub book: Book,
     /// The queue that what is found is put on.
@@ -46,9 +46,10 @@ impl FedSource {
     pub fn open(queue: SqliteSource, feed: &Feed, name: &str) -> Result<Self, SourceError> {
         let client =
             ckan::Client::new(feed.portal.clone()).map_err(|error| SourceError::Unusable(error.to_string()))?;
-        let portal = feed.portal.site_url.as_ref().map(ToString::to_string).unwrap_or_default();
+        let site_url = feed.portal.site_url.as_ref().map(ToString::to_string).unwrap_or_default();
+        let site_url = site_url.trim_end_matches('/').to_owned();
         let (tell, has_looked) = watch::channel(false);
-        let ground = Ground { client, portal, book: queue.book(), queue: name.to_owned(), has_looked: tell };
+        let ground = Ground { client, site_url, book: queue.book(), queue: name.to_owned(), has_looked: tell };
         let mut task = JoinSet::new();
         match &feed.way {
             Way::Poll(settings) => task.spawn(super::poll::run(ground, settings.clone())),
