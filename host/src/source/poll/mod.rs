@@ -70,7 +70,8 @@ pub async fn run(ground: Ground, settings: Settings) {
     let portal = Portal::new(ground.client, settings.rate);
     let Ground { site_url, book, queue, has_looked, .. } = ground;
     let introduced = Instant::now();
-    let poll = Poll { portal, site_url, book, queue, has_looked, settings, progress: Progress::default(), introduced };
+    let (progress, has_swept) = (Progress::default(), false);
+    let poll = Poll { portal, site_url, book, queue, has_looked, settings, progress, introduced, has_swept };
     poll.go_on().await;
 }
 
@@ -86,6 +87,8 @@ struct Poll {
     progress: Progress,
     /// When the portal last knew our token.
     introduced: Instant,
+    /// Whether a sweep has ended since the start.
+    has_swept: bool,
 }
 
 /// When something is to be done next, and why that may be later than it was to be.
@@ -188,7 +191,8 @@ impl Poll {
 
     /// Tells those who wait for the queue to be empty once a look and the sweep that was due have ended.
     fn tell_whether_all_was_asked(&self) {
-        if self.sweeps_in() != Some(Duration::ZERO) {
+        let is_due = self.sweeps_in() == Some(Duration::ZERO);
+        if self.progress.sweep.is_none() && (self.has_swept || !is_due) {
             let _ = self.has_looked.send(true);
         }
     }

@@ -67,7 +67,7 @@ impl Poll {
 
     async fn end_sweep(&mut self, sweep: &Sweep) -> Result<(), Trouble> {
         let now = now_ms();
-        (self.progress.sweep, self.progress.swept_ms) = (None, Some(now));
+        (self.progress.sweep, self.progress.swept_ms, self.has_swept) = (None, Some(now), true);
         self.keep_progress().await?;
         let Sweep { listed, new, changed, gone, uncommitted, .. } = sweep;
         let seconds = now.saturating_sub(sweep.began_ms).max(0) / 1000;
