@@ -6,7 +6,7 @@ use ckan_worker::Config;
 use ckan_worker::services::ckan;
 use ckan_worker::source::poll::{self, Start};
 use ckan_worker::source::{self, Feed, Settings, Source, Way, backfill_queue};
-use rusqlite::Connection;
+use rusqlite::{Connection, TransactionBehavior};
 use serde_json::Value;
 
 use super::Portal;
@@ -45,17 +45,26 @@ impl Session {
         Self { portal: portal.clone(), poll, has_token: true, dir: tempfile::tempdir().unwrap() }
     }
 
-    fn settings(&self) -> Settings {
-        let path = self.dir.path().join("queue.db");
-        let url = format!("sqlite:{}", path.display());
-        let mut settings = Config::from_map([("ckan.site_id", "portal"), ("amqp.url", &url)]).unwrap().queue;
-        let portal = ckan::Settings {
+    /// The queue's settings, as they are where nobody feeds it.
+    pub fn plain(&self) -> Settings {
+        Settings { feed: None, ..self.settings() }
+    }
+
+    /// The settings for the portal.
+    pub fn ckan(&self) -> ckan::Settings {
+        ckan::Settings {
             site_url: Some(self.portal.url.parse().unwrap()),
             api_key: self.has_token.then(|| "token-of-the-test".into()),
             timeout: Duration::from_secs(5),
             ..ckan::Settings::default()
-        };
-        settings.feed = Some(Feed { way: Way::Poll(self.poll.clone()), portal });
+        }
+    }
+
+    fn settings(&self) -> Settings {
+        let path = self.dir.path().join("queue.db");
+        let url = format!("sqlite:{}", path.display());
+        let mut settings = Config::from_map([("ckan.site_id", "portal"), ("amqp.url", &url)]).unwrap().queue;
+        settings.feed = Some(Feed { way: Way::Poll(self.poll.clone()), portal: self.ckan() });
         settings
     }
 
@@ -107,21 +116,32 @@ impl Session {
 
     /// The file as anybody else sees it.
     pub fn file(&self) -> Connection {
-        Connection::open(self.dir.path().join("queue.db")).unwrap()
+        let file = Connection::open(self.dir.path().join("queue.db")).unwrap();
+        file.busy_timeout(Duration::from_secs(30)).unwrap();
+        file
     }
 
     /// What is in the backfill queue, which is emptied.
     pub fn take_backfill(&self) -> Vec<String> {
-        let (file, queue) = (self.file(), backfill_queue(&self.settings().name));
-        file.busy_timeout(Duration::from_secs(30)).unwrap();
-        let mut rows = file
-            .prepare(
-                "SELECT bytes FROM message JOIN body ON body.id = message.body WHERE queue = ?1 ORDER BY message.id",
-            )
-            .unwrap();
-        let bodies = rows.query_map([&queue], |row| row.get::<_, Vec<u8>>(0)).unwrap();
-        let told = bodies.map(|body| words(&body.unwrap())).collect();
-        file.execute("DELETE FROM message WHERE queue = ?1", [&queue]).unwrap();
+        self.take(&backfill_queue("portal.workerchain"))
+    }
+
+    /// What is live and nobody has taken.
+    pub fn take_live(&self) -> Vec<String> {
+        self.take("portal.workerchain")
+    }
+
+    fn take(&self, queue: &str) -> Vec<String> {
+        let mut file = self.file();
+        let change = file.transaction_with_behavior(TransactionBehavior::Immediate).unwrap();
+        let bodies =
+            "SELECT bytes FROM message JOIN body ON body.id = message.body WHERE queue = ?1 ORDER BY message.id";
+        let mut rows = change.prepare(bodies).unwrap();
+        let found = rows.query_map([queue], |row| row.get::<_, Vec<u8>>(0)).unwrap();
+        let told = found.map(|body| words(&body.unwrap())).collect();
+        change.execute("DELETE FROM message WHERE queue = ?1", [queue]).unwrap();
+        drop(rows);
+        change.commit().unwrap();
         told
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use super::notices::Dataset;
 use crate::services::Failure;
@@ -15,6 +15,10 @@ const ROWS_MAX: usize = 1000;
 const ROWS_MIN: usize = 10;
 /// How many datasets are fetched from the search at once at most.
 const BATCH_MAX: usize = 100;
+/// What takes so long and fails may have been too much.
+const SLOW: Duration = Duration::from_secs(5);
+/// The code of an answer that is longer than we take.
+const TOO_LARGE: &str = "ckan.too-large";
 
 /// The portal as it is asked here.
 pub struct Portal {
@@ -42,8 +46,10 @@ impl Portal {
     /// A page of a listing. Nothing more is there when it is empty.
     pub async fn list(&mut self, listing: Listing<'_>) -> Result<Vec<Listed>, Failure> {
         let listing = Listing { rows: self.rows.now.min(listing.rows), ..listing };
-        let page = self.turn().await.list(&listing).await;
-        self.rows.learn(page.as_ref().err());
+        let client = self.turn().await;
+        let begun = Instant::now();
+        let page = client.list(&listing).await;
+        self.rows.learn(page.as_ref().err(), begun.elapsed());
         let page = page?;
         if !page.iter().all(|listed| is_behind(&listing.order, listed)) {
             return Err(drops_filters("it lists what it was asked to leave out"));
@@ -73,8 +79,10 @@ impl Portal {
 
     /// Datasets as the search knows them, without those that it does not.
     pub async fn copies(&mut self, ids: &[&str]) -> Result<Vec<Dataset>, Failure> {
-        let copies = self.turn().await.datasets(ids).await;
-        self.batch.learn(copies.as_ref().err());
+        let client = self.turn().await;
+        let begun = Instant::now();
+        let copies = client.datasets(ids).await;
+        self.batch.learn(copies.as_ref().err(), begun.elapsed());
         Ok(copies?.into_iter().filter_map(object).collect())
     }
 
@@ -108,7 +116,7 @@ pub fn drops_filters(seen: &str) -> Failure {
     )
 }
 
-/// How much is asked for at once: less when that fails, more again little by little.
+/// How much is asked for at once: less when that was too much, more again little by little.
 #[derive(Debug, PartialEq, Eq)]
 struct Size {
     now: usize,
@@ -121,10 +129,13 @@ impl Size {
         Self { now: max, min, max }
     }
 
-    fn learn(&mut self, failure: Option<&Failure>) {
+    /// Learns from how a request ended, and how long that took.
+    fn learn(&mut self, failure: Option<&Failure>, took: Duration) {
         self.now = match failure {
             None => (self.now + self.now / 10 + 1).min(self.max),
-            Some(_) => (self.now / 2).max(self.min),
+            Some(failure) if took >= SLOW || failure.code == TOO_LARGE => (self.now / 2).max(self.min),
+            // Whoever is away would not have answered less either.
+            Some(_) => self.now,
         };
     }
 }
@@ -134,23 +145,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn less_is_asked_for_when_that_fails_and_more_again_little_by_little() {
+    fn less_is_asked_for_when_it_was_too_much_and_more_again_little_by_little() {
         let mut size = Size::new(10, 1000);
-        let failure = Failure::retryable("ckan.unavailable", "too slow");
-        let sizes: Vec<usize> = (0..8)
-            .map(|_| {
-                size.learn(Some(&failure));
-                size.now
-            })
-            .collect();
-        assert_eq!(sizes, [500, 250, 125, 62, 31, 15, 10, 10]);
-        let mut steps = 0;
-        while size.now < 1000 {
-            size.learn(None);
-            steps += 1;
+        let failure = Failure::retryable("ckan.unavailable", "no answer");
+        size.learn(Some(&failure), Duration::from_millis(20));
+        assert_eq!(size.now, 1000, "it was away");
+        size.learn(Some(&Failure::permanent(TOO_LARGE, "too much")), Duration::ZERO);
+        assert_eq!(size.now, 500);
+        for expected in [250, 125, 62, 31, 15, 10, 10] {
+            size.learn(Some(&failure), SLOW);
+            assert_eq!(size.now, expected);
         }
-        assert!((20..60).contains(&steps), "{steps}");
-        size.learn(None);
+        let steps = (1..).find(|_| {
+            size.learn(None, Duration::ZERO);
+            size.now == 1000
+        });
+        assert!(steps.is_some_and(|steps| (20..60).contains(&steps)), "{steps:?}");
+        size.learn(None, Duration::ZERO);
         assert_eq!(size.now, 1000);
     }
 }
