@@ -21,8 +21,8 @@ use crate::journal::{Journal, JournalError, worker_hash};
 use crate::observe::Observer;
 use crate::retry::RetryPolicy;
 use crate::services::ckan::CheckReport;
-use crate::services::ffi;
-use crate::source::{self, SourceError};
+use crate::services::{Failure, ffi};
+use crate::source::{self, Feed, SourceError, Way};
 use crate::store::{Store, StoreError};
 use crate::subscription::Member;
 use ground::Ground;
@@ -198,6 +198,17 @@ impl App {
     pub fn check_queue(&self) -> Result<Option<u64>, AppError> {
         let ground = Ground::lay(self, Store::in_memory()?)?;
         Ok(ground.runtime.block_on(source::look(&self.config.queue))?)
+    }
+
+    /// Looks whether the portal's search finds what has changed, if the queue is fed by asking it; answers the stamp of
+    /// its newest dataset, if it has one.
+    ///
+    /// # Errors
+    /// A service cannot be set up. The inner failure says that the search finds nothing, or does not answer.
+    pub fn check_poll(&self) -> Result<Option<Result<Option<String>, Failure>>, AppError> {
+        let Some(Feed { way: Way::Poll(_), .. }) = &self.config.queue.feed else { return Ok(None) };
+        let ground = Ground::lay(self, Store::in_memory()?)?;
+        Ok(Some(ground.runtime.block_on(source::poll::self_test(&ground.services.ckan))))
     }
 
     /// Works on this thread until `stop` becomes `true` or, if that was asked for, the queue is empty.

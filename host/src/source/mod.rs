@@ -1,6 +1,7 @@
 //! A queue we consume: what both kinds of it have in common.
 
 pub mod amqp;
+mod fed;
 pub mod graveyard;
 pub mod outbox;
 pub mod poll;
@@ -19,7 +20,7 @@ use crate::retry::rung_name;
 pub use graveyard::{DeadLetter, Graveyard};
 use topology::{Part, Standing};
 
-pub use settings::{Address, AmqpAddress, Feed, Settings, Way};
+pub use settings::{Address, AmqpAddress, Feed, Settings, Way, backfill_queue};
 
 /// A queue we consume. What is not settled comes back.
 #[async_trait]
@@ -72,7 +73,13 @@ pub fn open(settings: &Settings, in_hand_max: usize) -> Result<Box<dyn Source>, 
             let prefetch = u16::try_from(in_hand_max).unwrap_or(u16::MAX);
             Box::new(amqp::AmqpSource::open(addresses, settings, prefetch))
         }
-        Address::Sqlite(path) => Box::new(sqlite::SqliteSource::open(path, settings)?),
+        Address::Sqlite(path) => {
+            let queue = sqlite::SqliteSource::open(path, settings)?;
+            match &settings.feed {
+                Some(feed) => Box::new(fed::FedSource::open(queue, feed, &settings.name)?),
+                None => Box::new(queue),
+            }
+        }
     })
 }
 

@@ -50,6 +50,11 @@ pub enum Way {
     Outbox(outbox::Settings),
 }
 
+/// The queue beside a queue that holds what is not urgent: it is worked on while nothing waits in the other.
+pub fn backfill_queue(name: &str) -> String {
+    format!("{name}.backfill")
+}
+
 /// Where a queue is.
 #[derive(Debug, Clone)]
 pub enum Address {

@@ -2,7 +2,7 @@
 //! number would skip what moves while it is turned.
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{Client, answer};
 use crate::guard::{Fingerprint, View};
@@ -87,6 +87,19 @@ impl Client {
         let filter = format!("id:({})", any.join(" OR "));
         let asked = json!({ "fq": filter, "rows": ids.len(), "include_private": true, "include_drafts": true });
         self.search(&asked).await
+    }
+
+    /// The dataset of this id as it is in the database, in the shape of `package_show`; one that is not there yet is not
+    /// waited for.
+    ///
+    /// # Errors
+    /// As [`action`](Self::action); `ckan.not-found` if it is not there.
+    pub async fn dataset_now(&self, id: &str) -> Result<Map<String, Value>, Failure> {
+        const NAME: &str = "package_show";
+        match self.show(NAME, id).await? {
+            Value::Object(dataset) => Ok(dataset),
+            _ => Err(answer::incompatible(NAME, "expected an object")),
+        }
     }
 
     async fn search(&self, parameters: &Value) -> Result<Vec<Value>, Failure> {

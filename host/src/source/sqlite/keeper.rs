@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc as async_mpsc, oneshot};
 
 use super::file::QueueFile;
+use super::intake::Intake;
 use crate::delivery::{Delivery, Letter, Receipt};
 use crate::source::{Message, Settings, SourceError};
 
@@ -36,12 +37,19 @@ pub enum Order {
     Publish(Message, Answer),
     /// Send this on.
     Keep(Box<Letter>, Answer),
+    /// Take in what a feed has found.
+    Intake(Box<Intake>, Answer),
+    /// Answer this.
+    Ask(Question),
     /// Settle what is to be settled, give back the rest, and go.
     Close,
 }
 
 /// Where claimed deliveries go.
 pub type Batches = async_mpsc::UnboundedSender<Result<Vec<Delivery>, SourceError>>;
+
+/// A question to the file, which carries its own way to answer.
+pub type Question = Box<dyn FnOnce(&QueueFile) + Send>;
 
 type Answer = oneshot::Sender<Result<(), SourceError>>;
 
@@ -181,6 +189,8 @@ impl Keeper {
                     publishers.push(answer);
                 }
                 Order::Keep(letter, answer) => drop(answer.send(self.file.keep(&letter))),
+                Order::Intake(intake, answer) => drop(answer.send(self.file.take_in(&intake))),
+                Order::Ask(question) => question(&self.file),
                 Order::Close => goes_on = false,
             }
         }

@@ -6,6 +6,7 @@ mod clock;
 mod file;
 mod graves;
 mod holder;
+mod intake;
 mod keeper;
 mod leases;
 mod publisher;
@@ -30,6 +31,7 @@ use crate::delivery::{Delivery, Receipt};
 
 use file::QueueFile;
 pub use graves::{SqliteGraveyard, StoredLetter, letters};
+pub use intake::{Book, Intake, Seen};
 use keeper::{Order, ask, start, thread_ended};
 pub use publisher::SqlitePublisher;
 pub use status::status;
@@ -58,6 +60,11 @@ impl SqliteSource {
     /// The way into the queue.
     pub fn publisher(&self) -> SqlitePublisher {
         SqlitePublisher { orders: self.orders.clone() }
+    }
+
+    /// Where a feed writes down what it finds.
+    pub fn book(&self) -> Book {
+        Book { orders: self.orders.clone() }
     }
 
     /// Takes nothing more until the next claim. What is claimed meanwhile the thread cannot hand over on the old way, and

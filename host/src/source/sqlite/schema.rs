@@ -3,7 +3,7 @@
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 /// The version of the tables, which the file carries as its `user_version`. Those of the first version carried none.
-pub const VERSION: i64 = 2;
+pub const VERSION: i64 = 3;
 
 /// The tables. A message is waiting while nobody holds it; so what waits is found, in order, by an index.
 ///
@@ -72,6 +72,31 @@ pub const TABLES: &str = "
     CREATE INDEX dead_by_queue ON dead (queue, id);
 ";
 
+/// The tables of a feed, since the third version: what it knows of each dataset, how far it is, and what it has taken
+/// and not yet acknowledged.
+pub const FEED_TABLES: &str = "
+    CREATE TABLE seen (
+        queue TEXT NOT NULL,
+        dataset TEXT NOT NULL,
+        stamp TEXT NOT NULL,
+        look BLOB NOT NULL,
+        gone INTEGER NOT NULL DEFAULT 0,
+        resources TEXT NOT NULL,
+        PRIMARY KEY (queue, dataset)
+    ) WITHOUT ROWID;
+    CREATE TABLE progress (
+        queue TEXT NOT NULL,
+        name TEXT NOT NULL,
+        text TEXT NOT NULL,
+        PRIMARY KEY (queue, name)
+    ) WITHOUT ROWID;
+    CREATE TABLE pulled (
+        queue TEXT NOT NULL,
+        id INTEGER NOT NULL,
+        PRIMARY KEY (queue, id)
+    ) WITHOUT ROWID;
+";
+
 /// From the first version: bodies move to a table of their own, and what had no id gets one. What a dead letter was
 /// called by its number there keeps that name; its class stands in its body, if that can be read.
 const FROM_FIRST: &str = "
@@ -113,7 +138,7 @@ pub fn ensure(connection: &mut Connection) -> rusqlite::Result<i64> {
     if found >= VERSION {
         return Ok(found);
     }
-    if has_messages(&change)? {
+    if found == 0 && has_messages(&change)? {
         change.execute_batch(
             "DROP INDEX IF EXISTS message_by_holder;
              DROP INDEX IF EXISTS message_by_class;
@@ -122,9 +147,10 @@ pub fn ensure(connection: &mut Connection) -> rusqlite::Result<i64> {
         )?;
         change.execute_batch(TABLES)?;
         change.execute_batch(FROM_FIRST)?;
-    } else {
+    } else if found == 0 {
         change.execute_batch(TABLES)?;
     }
+    change.execute_batch(FEED_TABLES)?;
     change.pragma_update(None, "user_version", VERSION)?;
     change.commit()?;
     Ok(VERSION)

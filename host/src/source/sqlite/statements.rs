@@ -136,6 +136,38 @@ pub const REPLAY: &str = "
 /// Id.
 pub const UNBURY: &str = "DELETE FROM dead WHERE id = ?1 RETURNING body";
 
+/// Queue, dataset, stamp, look, whether it is gone, resources.
+pub const SEE: &str = "
+    INSERT INTO seen (queue, dataset, stamp, look, gone, resources) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+    ON CONFLICT (queue, dataset) DO UPDATE SET stamp = ?3, look = ?4, gone = ?5, resources = ?6";
+
+/// Queue, dataset: it is gone, and should it come again, it looks like nothing that is known.
+pub const SEE_GONE: &str = "UPDATE seen SET gone = 1, look = x'' WHERE queue = ?1 AND dataset = ?2";
+
+/// Queue, dataset.
+pub const SEEN: &str = "SELECT dataset, stamp, look, gone, resources FROM seen WHERE queue = ?1 AND dataset = ?2";
+
+/// Queue, id, last id or none, how many: what is seen and not gone behind an id, in order.
+pub const SEEN_BETWEEN: &str = "
+    SELECT dataset, stamp, look, gone, resources FROM seen
+    WHERE queue = ?1 AND dataset > ?2 AND (?3 IS NULL OR dataset <= ?3) AND gone = 0 ORDER BY dataset LIMIT ?4";
+
+/// Queue, name, text.
+pub const PROGRESS: &str = "
+    INSERT INTO progress (queue, name, text) VALUES (?1, ?2, ?3) ON CONFLICT (queue, name) DO UPDATE SET text = ?3";
+
+/// Queue.
+pub const PROGRESS_SO_FAR: &str = "SELECT name, text FROM progress WHERE queue = ?1";
+
+/// Queue, id.
+pub const PULL: &str = "INSERT OR IGNORE INTO pulled (queue, id) VALUES (?1, ?2)";
+
+/// Queue, id.
+pub const ACKNOWLEDGE: &str = "DELETE FROM pulled WHERE queue = ?1 AND id = ?2";
+
+/// Queue.
+pub const PULLED: &str = "SELECT id FROM pulled WHERE queue = ?1 ORDER BY id";
+
 #[cfg(test)]
 mod tests {
     use rusqlite::Connection;
@@ -154,6 +186,7 @@ mod tests {
     fn no_statement_for_a_message_looks_at_the_whole_queue_or_sorts_it() {
         let file = Connection::open_in_memory().unwrap();
         file.execute_batch(schema::TABLES).unwrap();
+        file.execute_batch(schema::FEED_TABLES).unwrap();
         let check = |sql: &str, expected: &str| {
             let plan = plan(&file, sql);
             assert!(plan.contains(expected), "{sql}\n{plan}");
@@ -185,5 +218,7 @@ mod tests {
             check(of_what_is_due, "waiting_by_due (queue=? AND due_ms<?)");
         }
         check(NEXT_DEAD, "dead_by_queue (queue=? AND id>? AND id<?)");
+        check(SEEN, "SEARCH seen USING PRIMARY KEY (queue=? AND dataset=?)");
+        check(SEEN_BETWEEN, "SEARCH seen USING PRIMARY KEY (queue=? AND dataset>?)");
     }
 }

@@ -1,0 +1,202 @@
+//! What a feed brings into the queue's file, and what it asks of it.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::Sender;
+
+use rusqlite::{OptionalExtension as _, Row, params};
+use tokio::sync::oneshot;
+
+use super::clock::now_ms;
+use super::file::{QueueFile, count, put};
+use super::keeper::{Order, ask, thread_ended};
+use super::statements;
+use crate::guard::Fingerprint;
+use crate::source::{Message, SourceError};
+
+/// What a feed has found in one step, and how far that brings it. All of it is written down, or nothing.
+#[derive(Debug, Default)]
+pub struct Intake {
+    /// The messages, each with the queue in this file that it is put on.
+    pub messages: Vec<(String, Message)>,
+    /// What is known of datasets from now on.
+    pub seen: Vec<Seen>,
+    /// Datasets that are no longer there.
+    pub gone: Vec<String>,
+    /// Positions, by their names.
+    pub progress: Vec<(&'static str, String)>,
+    /// What was taken from an outbox, and will have to be acknowledged there.
+    pub pulled: Vec<i64>,
+    /// What has been acknowledged there.
+    pub acknowledged: Vec<i64>,
+}
+
+/// What is known of a dataset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// Its id.
+    pub dataset: String,
+    /// When it was changed, in the search's own form.
+    pub stamp: String,
+    /// Stands for all that was listed of it; `None` if it is not to be known again by that.
+    pub look: Option<Fingerprint>,
+    /// It is deleted, or nobody shows it to us any more.
+    pub is_gone: bool,
+    /// A short hash of each of its resources, by their ids.
+    pub resources: BTreeMap<String, u64>,
+}
+
+/// Where a feed writes down what it finds: the way to the thread that owns the file.
+#[derive(Clone)]
+pub struct Book {
+    pub(super) orders: Sender<Order>,
+}
+
+impl Book {
+    /// Takes in what was found, durably: when this answers, all of it is there.
+    ///
+    /// # Errors
+    /// Nothing of it is there.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, all of it is there or nothing.
+    pub async fn take_in(&self, intake: Intake) -> Result<(), SourceError> {
+        ask(&self.orders, |answer| Order::Intake(Box::new(intake), answer)).await
+    }
+
+    /// What is known of these datasets; nothing of those that are new.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub async fn seen(&self, datasets: Vec<String>) -> Result<BTreeMap<String, Seen>, SourceError> {
+        self.answer(move |file| {
+            let seen = datasets.iter().filter_map(|dataset| file.seen(dataset).transpose());
+            seen.map(|seen| seen.map(|seen| (seen.dataset.clone(), seen))).collect()
+        })
+        .await
+    }
+
+    /// What is known of datasets behind an id and up to another, if there is one, without those that are gone: the first
+    /// `max`, in order.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub async fn seen_between(
+        &self,
+        behind: String,
+        up_to: Option<String>,
+        max: usize,
+    ) -> Result<Vec<Seen>, SourceError> {
+        self.answer(move |file| file.seen_between(&behind, up_to.as_deref(), max)).await
+    }
+
+    /// The positions that were written down, by their names.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub async fn progress(&self) -> Result<BTreeMap<String, String>, SourceError> {
+        self.answer(QueueFile::progress).await
+    }
+
+    /// What was taken from an outbox and is not known to have been acknowledged there.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub async fn pulled(&self) -> Result<Vec<i64>, SourceError> {
+        self.answer(QueueFile::pulled).await
+    }
+
+    /// How many messages wait in a queue of this file.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub async fn ready(&self, queue: String) -> Result<u64, SourceError> {
+        self.answer(move |file| file.ready(&queue)).await
+    }
+
+    async fn answer<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&QueueFile) -> Result<T, SourceError> + Send + 'static,
+    ) -> Result<T, SourceError> {
+        let (answer, answered) = oneshot::channel();
+        // Who no longer waits has been told to stop meanwhile.
+        let question = Order::Ask(Box::new(move |file| drop(answer.send(question(file)))));
+        self.orders.send(question).map_err(|_| thread_ended())?;
+        answered.await.map_err(|_| thread_ended())?
+    }
+}
+
+impl QueueFile {
+    /// Takes in what a feed has found.
+    pub fn take_in(&mut self, intake: &Intake) -> Result<(), SourceError> {
+        let (own, now) = (&self.queue, now_ms());
+        self.store.write(|change| {
+            intake.messages.iter().try_for_each(|(queue, message)| put(change, queue, message, now))?;
+            for seen in &intake.seen {
+                let look = seen.look.map_or_else(Vec::new, |look| look.0.to_vec());
+                let resources = serde_json::to_string(&seen.resources).expect("texts and numbers become JSON");
+                let Seen { dataset, stamp, is_gone, .. } = seen;
+                let values = params![own, dataset, stamp, look, is_gone, resources];
+                change.prepare_cached(statements::SEE)?.execute(values)?;
+            }
+            for dataset in &intake.gone {
+                change.prepare_cached(statements::SEE_GONE)?.execute(params![own, dataset])?;
+            }
+            for (name, text) in &intake.progress {
+                change.prepare_cached(statements::PROGRESS)?.execute(params![own, name, text])?;
+            }
+            for id in &intake.pulled {
+                change.prepare_cached(statements::PULL)?.execute(params![own, id])?;
+            }
+            for id in &intake.acknowledged {
+                change.prepare_cached(statements::ACKNOWLEDGE)?.execute(params![own, id])?;
+            }
+            Ok(())
+        })
+    }
+
+    fn seen(&self, dataset: &str) -> Result<Option<Seen>, SourceError> {
+        self.store.read(|file| {
+            file.prepare_cached(statements::SEEN)?.query_row(params![self.queue, dataset], seen).optional()
+        })
+    }
+
+    fn seen_between(&self, behind: &str, up_to: Option<&str>, max: usize) -> Result<Vec<Seen>, SourceError> {
+        self.store.read(|file| {
+            let mut between = file.prepare_cached(statements::SEEN_BETWEEN)?;
+            between.query_map(params![self.queue, behind, up_to, count(max)], seen)?.collect()
+        })
+    }
+
+    fn progress(&self) -> Result<BTreeMap<String, String>, SourceError> {
+        self.store.read(|file| {
+            let mut progress = file.prepare_cached(statements::PROGRESS_SO_FAR)?;
+            progress.query_map([&self.queue], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+        })
+    }
+
+    fn pulled(&self) -> Result<Vec<i64>, SourceError> {
+        self.store.read(|file| {
+            let mut pulled = file.prepare_cached(statements::PULLED)?;
+            pulled.query_map([&self.queue], |row| row.get(0))?.collect()
+        })
+    }
+
+    fn ready(&self, queue: &str) -> Result<u64, SourceError> {
+        self.store.read(|file| {
+            let ready = file.prepare_cached(statements::READY)?.query_row([queue], |row| row.get::<_, i64>(0))?;
+            Ok(ready.unsigned_abs())
+        })
+    }
+}
+
+fn seen(row: &Row<'_>) -> rusqlite::Result<Seen> {
+    let (look, resources): (Vec<u8>, String) = (row.get(2)?, row.get(4)?);
+    Ok(Seen {
+        dataset: row.get(0)?,
+        stamp: row.get(1)?,
+        look: look.try_into().ok().map(Fingerprint),
+        is_gone: row.get(3)?,
+        // What cannot be read is not known: then all resources are new.
+        resources: serde_json::from_str(&resources).unwrap_or_default(),
+    })
+}
