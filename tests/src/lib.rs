@@ -2,6 +2,9 @@
 
 pub mod broker;
 pub mod built;
+mod cargo_test;
+pub mod ckan;
+pub mod debian;
 pub mod journal;
 pub mod kombu;
 pub mod ledger;
@@ -16,6 +19,7 @@ pub mod witness;
 
 pub use broker::{Broker, Message, Vhost};
 pub use built::{Built, built};
+pub use ckan::{Ckan, Site};
 pub use journal::{Consumed, consumed, sha256};
 pub use ledger::{Counts, Dead, End, Ledger, Verdict};
 pub use process::WorkerProcess;

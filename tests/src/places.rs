@@ -47,7 +47,9 @@ impl Layout {
         let profile = kind.parent()?;
         let profile_dir = profile.file_name()?.to_str()?.to_owned();
         let above = profile.parent()?;
-        if above.join("CACHEDIR.TAG").exists() && !above.parent()?.join("CACHEDIR.TAG").exists() {
+        // Either file lies at the top of a target directory only; a copy of one may lack the first.
+        let is_top = |dir: &Path| ["CACHEDIR.TAG", ".rustc_info.json"].iter().any(|file| dir.join(file).exists());
+        if is_top(above) && !is_top(above.parent()?) {
             return Some(Self { target_dir: above.to_owned(), triple: None, profile_dir });
         }
         let triple = above.file_name()?.to_str()?.to_owned();

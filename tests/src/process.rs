@@ -183,3 +183,17 @@ impl Drop for WorkerProcess {
         }
     }
 }
+
+/// Runs a command to its end and answers what it prints.
+///
+/// # Errors
+/// What it complains of.
+pub(crate) fn output_of(command: &mut Command) -> Result<String, String> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command.output().map_err(|error| format!("cannot run {program}: {error}"))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    Err(format!("{program} failed ({}): {}{}", output.status, stdout.trim(), stderr.trim()))
+}

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::wait::FileLock;
-use crate::{broker, places};
+use crate::{debian, places};
 
 /// The Python of an environment in which `package` is, as pip names it with its version: `requests==2.*`.
 ///
@@ -21,10 +21,9 @@ pub fn with(package: &str) -> PathBuf {
     }
     crate::say(&format!("making a Python environment with {name}, once"));
     if !can_make_environments() {
-        broker::ensure_installed(Path::new("/usr/bin/python3"), "python3")
-            .unwrap_or_else(|problem| panic!("{problem}"));
+        debian::ensure(Path::new("/usr/bin/python3"), "python3").unwrap_or_else(|problem| panic!("{problem}"));
         let ensurepip = PathBuf::from(format!("/usr/lib/{}/ensurepip", python_version()));
-        broker::ensure_installed(&ensurepip, "python3-venv").unwrap_or_else(|problem| panic!("{problem}"));
+        debian::ensure(&ensurepip, "python3-venv").unwrap_or_else(|problem| panic!("{problem}"));
     }
     run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv));
     run(Command::new(&python).args(["-m", "pip", "install", "--quiet", package]));

@@ -4,20 +4,17 @@
 //! pid, when cargo has ended, however that came. A test binary that was started without cargo has a node of its own.
 
 pub(crate) mod amqp;
-mod install;
 mod node;
 mod vhost;
 
-use std::path::Path;
 use std::process::Child;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-pub use install::ensure as ensure_installed;
 pub use vhost::{Message, Vhost};
 
-use crate::places;
 use crate::wait::FileLock;
+use crate::{cargo_test, places};
 use node::Node;
 
 /// Names a broker to use instead of a private one.
@@ -46,7 +43,7 @@ impl Broker {
     /// There is none and none can be started: the message is the one command to type.
     pub fn shared() -> Option<&'static Self> {
         static SHARED: OnceLock<Result<Broker, String>> = OnceLock::new();
-        if left_out() {
+        if cargo_test::left_out(LEAVE_OUT_VARIABLE, "A BROKER") {
             return None;
         }
         match SHARED.get_or_init(Self::find) {
@@ -61,7 +58,7 @@ impl Broker {
     /// As [`shared`](Self::shared).
     pub fn private() -> Option<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        if left_out() {
+        if cargo_test::left_out(LEAVE_OUT_VARIABLE, "A BROKER") {
             return None;
         }
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -161,14 +158,14 @@ impl Broker {
             }
             return Ok(Self { reached: Reached::Url(url), guardian: None });
         }
-        let owner = owner();
+        let owner = cargo_test::owner();
         let scratch = places::scratch();
         let dir = scratch.join(format!("broker-{owner}"));
         let _lock = FileLock::acquire(&scratch.join(format!("broker-{owner}.lock")));
         if let Some(node) = Node::running_in(&dir) {
             return Ok(Self { reached: Reached::Node(node), guardian: None });
         }
-        sweep(&scratch);
+        cargo_test::sweep(&scratch);
         // The guardian outlives this test binary: the next one uses the same node.
         let (node, _guardian) = Node::start(&dir, owner)?;
         Ok(Self { reached: Reached::Node(node), guardian: None })
@@ -179,35 +176,6 @@ impl Drop for Broker {
     fn drop(&mut self) {
         if let Some(guardian) = &mut self.guardian {
             node::end_guardian(guardian);
-        }
-    }
-}
-
-/// Whether broker tests are left out; says so where libtest cannot swallow it.
-fn left_out() -> bool {
-    let left_out = std::env::var(LEAVE_OUT_VARIABLE).is_ok_and(|value| !matches!(value.as_str(), "" | "0"));
-    if left_out {
-        let name = std::thread::current().name().unwrap_or("a test").to_owned();
-        crate::say(&format!(
-            "LEFT OUT, NOT TESTED: {} NEEDS A BROKER ({LEAVE_OUT_VARIABLE} IS SET)",
-            name.to_uppercase()
-        ));
-    }
-    left_out
-}
-
-/// The pid of the process whose end is the end of the run: cargo's, if it started us.
-fn owner() -> u32 {
-    let parent = std::os::unix::process::parent_id();
-    let name = std::fs::read_to_string(format!("/proc/{parent}/comm")).unwrap_or_default();
-    if name.starts_with("cargo") { parent } else { std::process::id() }
-}
-
-/// Removes what earlier runs, which have ended, left for reading.
-fn sweep(scratch: &Path) {
-    for entry in std::fs::read_dir(scratch).into_iter().flatten().flatten() {
-        if entry.path().join("ended").exists() {
-            let _ = std::fs::remove_dir_all(entry.path());
         }
     }
 }

@@ -11,7 +11,9 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 
-use super::{amqp, install};
+use super::amqp;
+use crate::debian;
+use crate::process::output_of;
 use crate::wait::{FileLock, eventually};
 
 /// Where the packages of Debian, and of most others, put the program that needs no particular user.
@@ -46,7 +48,7 @@ impl Node {
     /// # Errors
     /// What to install, or where to read why the node did not start.
     pub fn start(dir: &Path, owner: u32) -> Result<(Self, Child), String> {
-        install::ensure(Path::new(SERVER), "rabbitmq-server")?;
+        debian::ensure(Path::new(SERVER), "rabbitmq-server")?;
         let mut problem = String::new();
         // Between finding a port free and taking it, somebody else may have taken it.
         for attempt in 1..=3 {
@@ -99,7 +101,7 @@ impl Node {
         let program = Path::new(SERVER).with_file_name("rabbitmqctl");
         let mut command = Command::new(program);
         command.args(["--quiet", "--node", &self.name]).args(arguments).stdin(Stdio::null());
-        run(self.in_its_world(&mut command))
+        output_of(self.in_its_world(&mut command))
     }
 
     /// Evaluates an Erlang expression in the node and answers its value; it takes some milliseconds.
@@ -130,7 +132,7 @@ impl Node {
         let input = fs::File::open(script).map_err(|error| format!("{}: {error}", script.display()))?;
         let mut command = Command::new(erl_call);
         command.args(["-sname", &self.name, "-c", &self.cookie, "-e"]).stdin(input);
-        run(self.in_its_world(&mut command))
+        output_of(self.in_its_world(&mut command))
     }
 
     fn write_files(&self) -> std::io::Result<()> {
@@ -201,16 +203,6 @@ fn signal(guardian: &Child, signal: Signal) {
 pub fn end_guardian(guardian: &mut Child) {
     signal(guardian, Signal::TERM);
     let _ = guardian.wait();
-}
-
-fn run(command: &mut Command) -> Result<String, String> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let output = command.output().map_err(|error| format!("cannot run {program}: {error}"))?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    Err(format!("{program} failed ({}): {}{}", output.status, stdout.trim(), stderr.trim()))
 }
 
 /// Erlang's small program that talks to a node; beside the runtime, at a place with a version in it.

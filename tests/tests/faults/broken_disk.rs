@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use worker_tests::broker::ensure_installed;
+use worker_tests::debian;
 use worker_tests::{Broker, Verdict, eventually};
 
 use crate::cases::{conclude, form};
@@ -158,7 +158,7 @@ fn a_corrupt_journal_is_set_aside_and_that_is_said() {
 
 /// The library that fakes a clock, if it is there or can be installed.
 fn faketime() -> Option<PathBuf> {
-    if let Err(problem) = ensure_installed(Path::new("/usr/bin/faketime"), "faketime") {
+    if let Err(problem) = debian::ensure(Path::new("/usr/bin/faketime"), "faketime") {
         worker_tests::say(&format!("LEFT OUT, NOT TESTED: F26 NEEDS A FAKE CLOCK: {problem}"));
         return None;
     }
