@@ -1,0 +1,122 @@
+"""The table `worker_outbox`: one row for each change that no worker has been told of yet."""
+from __future__ import annotations
+
+import datetime
+import logging
+import time
+import uuid
+from typing import Any, Iterable, Optional, Sequence
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import UUID
+
+log = logging.getLogger(__name__)
+
+TO_CREATE = "ckan db upgrade -p worker"
+
+LOOK_AGAIN_SECONDS = 10
+
+# A MetaData of its own: the table is made by the migration, never by CKAN's `create_all`.
+table = sa.Table(
+    "worker_outbox",
+    sa.MetaData(),
+    sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=True),
+    sa.Column("message_id", UUID(as_uuid=False), nullable=False),
+    sa.Column("created", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("routing_key", sa.Text, nullable=False),
+    sa.Column("operation", sa.Text, nullable=False),
+    sa.Column("entity_id", sa.Text, nullable=False),
+    sa.Column("package_id", sa.Text),
+    sa.Column("actor", sa.Text),
+    sa.Column("origin", sa.Text),
+    # Text, not jsonb: it is handed out as it is, and jsonb refuses some of what CKAN stores.
+    sa.Column("payload", sa.Text),
+)
+
+_INSERT = table.insert().inline()
+_IS_THERE = sa.text("select to_regclass('worker_outbox') is not null")
+_UNDEFINED_TABLE = "42P01"
+
+# When to look whether the table has appeared; None while it is there, as far as we know.
+_look_again_at: Optional[float] = None
+
+
+class TableMissing(Exception):
+    """The migration has not been run."""
+
+    def __str__(self) -> str:
+        return f"the table worker_outbox is missing; type: {TO_CREATE}"
+
+
+def write(connection: Any, changes: Iterable[Any], actor: Optional[str], origin: Optional[str]) -> None:
+    """Writes the changes in the transaction of the connection, which goes on as before if that fails."""
+    if not _expected(connection):
+        return
+    now = datetime.datetime.now(datetime.timezone.utc)
+    rows = [
+        dict(change._asdict(), message_id=str(uuid.uuid4()), created=now, actor=actor, origin=origin)
+        for change in changes
+    ]
+    try:
+        with connection.begin_nested():
+            connection.execute(_INSERT, rows)
+    except sa.exc.DBAPIError as error:
+        if getattr(error.orig, "pgcode", None) != _UNDEFINED_TABLE:
+            raise
+        _say_missing()
+
+
+def is_there(connection: Any) -> bool:
+    """Whether the migration has been run."""
+    return bool(connection.execute(_IS_THERE).scalar())
+
+
+def oldest(connection: Any, limit: int) -> Sequence[Any]:
+    """The oldest rows, whoever else may be reading them."""
+    return connection.execute(sa.select(table).order_by(table.c.id).limit(limit)).fetchall()
+
+
+def take(connection: Any, limit: int, without: Iterable[str]) -> Sequence[Any]:
+    """The oldest rows that nobody else has taken, locked until the transaction ends; some routing keys left out."""
+    rows = sa.select(table).where(table.c.routing_key.notin_(list(without))).order_by(table.c.id).limit(limit)
+    return connection.execute(rows.with_for_update(skip_locked=True)).fetchall()
+
+
+def remove(connection: Any, ids: Sequence[int]) -> int:
+    """Deletes rows by id and answers how many there were."""
+    if not ids:
+        return 0
+    return connection.execute(table.delete().where(table.c.id.in_(ids))).rowcount
+
+
+def clear(connection: Any) -> int:
+    """Deletes all rows and answers how many there were."""
+    return connection.execute(table.delete()).rowcount
+
+
+def waiting(connection: Any) -> list[tuple[str, int, datetime.datetime]]:
+    """For each routing key how many rows wait, and since when."""
+    columns = table.c.routing_key, sa.func.count(), sa.func.min(table.c.created)
+    rows = connection.execute(sa.select(*columns).group_by(table.c.routing_key).order_by(table.c.routing_key))
+    return [tuple(row) for row in rows]
+
+
+def _expected(connection: Any) -> bool:
+    """Whether to try: not on each save while the table is known to be missing."""
+    global _look_again_at
+    if _look_again_at is None:
+        return True
+    if time.monotonic() < _look_again_at:
+        return False
+    if not is_there(connection):
+        _look_again_at = time.monotonic() + LOOK_AGAIN_SECONDS
+        return False
+    _look_again_at = None
+    log.warning("The table worker_outbox is there now: from here on changes are recorded for workers")
+    return True
+
+
+def _say_missing() -> None:
+    global _look_again_at
+    _look_again_at = time.monotonic() + LOOK_AGAIN_SECONDS
+    log.error("Changes are NOT recorded for workers: %s", TableMissing())

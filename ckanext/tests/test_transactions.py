@@ -1,0 +1,243 @@
+"""A row stands in the outbox exactly if its change was committed."""
+from __future__ import annotations
+
+import threading
+
+import pytest
+import sqlalchemy as sa
+
+import ckan.plugins as plugins
+
+from ckanext.worker import outbox
+from portal import name
+
+
+@pytest.fixture
+def made(inside, organization):
+    """Makes a dataset in the open transaction and flushes it."""
+
+    def make():
+        package = inside.Package(name=name(), title="made inside", owner_org=organization)
+        inside.Session.add(package)
+        inside.Session.flush()
+        return package
+
+    return make
+
+
+@pytest.fixture
+def at_commit(inside):
+    """Registers something that happens in each commit after the row was written, and takes it back."""
+    hooks = []
+
+    def register(hook):
+        hooks.append(hook)
+        sa.event.listen(inside.Session, "before_commit", hook)
+
+    yield register
+    for hook in hooks:
+        sa.event.remove(inside.Session, "before_commit", hook)
+
+
+def commit_something_else(inside, made):
+    """Commits a dataset, and answers what must be the only row."""
+    inside.Session.remove()
+    other = made().id
+    inside.Session.commit()
+    return [("Package", "new", other)]
+
+
+def test_a_committed_change_is_told_of(portal, inside, made):
+    package = made()
+    inside.Session.commit()
+    assert portal.told() == [("Package", "new", package.id)]
+    assert portal.bodies()[0]["meta"]["actor"] is None
+
+
+def test_a_rolled_back_change_is_not_told_of(portal, inside, made):
+    made()
+    inside.Session.rollback()
+    assert portal.told() == []
+    assert commit_something_else(inside, made) == portal.told()
+
+
+def test_a_commit_that_fails_after_the_row_was_written_leaves_none(portal, inside, made, at_commit):
+    refuse = [True]
+
+    def hook(session):
+        if refuse.pop():
+            refuse.append(False)
+            raise RuntimeError("not today")
+        refuse.append(False)
+
+    at_commit(hook)
+    made()
+    with pytest.raises(RuntimeError):
+        inside.Session.commit()
+    inside.Session.rollback()
+    assert portal.told() == []
+    assert commit_something_else(inside, made) == portal.told()
+
+
+def test_a_released_savepoint_is_told_of_with_the_commit(portal, inside, made):
+    with inside.Session.begin_nested():
+        package = made()
+    assert portal.told() == []
+    inside.Session.commit()
+    assert portal.told() == [("Package", "new", package.id)]
+
+
+def test_a_released_savepoint_is_not_told_of_if_the_rest_is_rolled_back(portal, inside, made):
+    with inside.Session.begin_nested():
+        made()
+    inside.Session.rollback()
+    assert portal.told() == []
+    assert commit_something_else(inside, made) == portal.told()
+
+
+def test_a_savepoint_that_is_rolled_back_is_not_told_of(portal, inside, made):
+    savepoint = inside.Session.begin_nested()
+    made()
+    savepoint.rollback()
+    package = made()
+    inside.Session.commit()
+    assert portal.told() == [("Package", "new", package.id)]
+
+
+def test_a_savepoint_released_in_one_that_is_rolled_back_is_not_told_of(portal, inside, made):
+    outer = inside.Session.begin_nested()
+    with inside.Session.begin_nested():
+        made()
+    outer.rollback()
+    package = made()
+    inside.Session.commit()
+    assert portal.told() == [("Package", "new", package.id)]
+
+
+def test_a_session_that_is_thrown_away_leaves_nothing(portal, inside, made):
+    with inside.Session.begin_nested():
+        made()
+    inside.Session.remove()
+    assert commit_something_else(inside, made) == portal.told()
+
+
+def test_a_session_that_is_closed_and_used_again_leaves_nothing(portal, inside, made):
+    with inside.Session.begin_nested():
+        made()
+    inside.Session.close()
+    package = made()
+    inside.Session.commit()
+    assert portal.told() == [("Package", "new", package.id)]
+
+
+def test_of_several_changes_in_one_transaction_the_strongest_is_told_of(portal, inside, made):
+    with inside.Session.begin_nested():
+        package = made()
+    with inside.Session.begin_nested():
+        package.notes = "changed in a savepoint of its own"
+    package.state = "deleted"
+    inside.Session.commit()
+    assert portal.told() == [("Package", "new", package.id)]
+
+
+@pytest.mark.parametrize("told, counts", [
+    (["changed", "changed"], "changed"), (["changed", "deleted"], "deleted"), (["deleted", "changed"], "deleted"),
+    (["new", "deleted"], "new"), (["deleted", "new"], "new"), (["new", "changed"], "new"),
+])
+def test_new_is_stronger_than_deleted_and_deleted_than_changed(portal, inside, made, told, counts):
+    package = made()
+    inside.Session.commit()
+    portal.sql("delete from worker_outbox")
+    for operation in told:
+        plugins.get_plugin("worker").notify(package, operation)
+    inside.Session.commit()
+    assert portal.told() == [("Package", counts, package.id)]
+
+
+def test_a_change_of_nothing_or_of_something_else_is_let_pass(portal, inside, made):
+    worker = plugins.get_plugin("worker")
+    worker.notify(None, "changed")
+    worker.notify(inside.Group(name=name("group")), "new")
+    assert commit_something_else(inside, made) == portal.told()
+
+
+def test_a_session_of_its_own_is_told_of_too(portal, inside, made):
+    package = made()
+    inside.Session.commit()
+    portal.sql("delete from worker_outbox")
+    session = inside.meta.create_local_session(bind=inside.meta.engine)
+    with session:
+        session.get(inside.Package, package.id).notes = "changed elsewhere"
+        session.commit()
+    assert portal.told() == [("Package", "changed", package.id)]
+
+
+def test_a_row_that_becomes_visible_late_is_delivered_though_its_id_is_smaller(portal, inside, made, at_commit, app):
+    written, go_on = threading.Event(), threading.Event()
+    slow = []
+
+    def hold(session):
+        if threading.current_thread() is thread:
+            written.set()
+            assert go_on.wait(30)
+
+    def commit_slowly():
+        with app._wsgi_app.app_context():
+            slow.append(made().id)
+            inside.Session.commit()
+            inside.Session.remove()
+
+    thread = threading.Thread(target=commit_slowly)
+    at_commit(hold)
+    thread.start()
+    try:
+        assert written.wait(30)
+        quick = made().id
+        inside.Session.commit()
+        first = portal.poll()["messages"]
+        portal.call("worker_outbox_ack", ids=[message["id"] for message in first])
+    finally:
+        go_on.set()
+        thread.join(30)
+    second = portal.poll()["messages"]
+    assert [message["body"]["payload"]["id"] for message in first] == [quick]
+    assert [message["body"]["payload"]["id"] for message in second] == slow
+    assert second[0]["id"] < first[0]["id"], "the two transactions did not overlap"
+
+
+def test_an_insert_that_fails_does_not_break_the_save(portal, dataset):
+    portal.sql("alter table worker_outbox add constraint refuse check (false) not valid")
+    try:
+        portal.call("package_patch", id=dataset["id"], notes="saved all the same")
+        portal.call("resource_patch", id=dataset["resources"][0]["id"], hash="1234")
+    finally:
+        portal.sql("alter table worker_outbox drop constraint refuse")
+    shown = portal.call("package_show", id=dataset["id"])
+    assert (shown["notes"], shown["resources"][0]["hash"]) == ("saved all the same", "1234")
+    assert portal.told() == []
+
+
+def test_an_insert_that_fails_is_said_with_what_was_lost(portal, inside, made, caplog):
+    portal.sql("alter table worker_outbox add constraint refuse check (false) not valid")
+    try:
+        package = made()
+        inside.Session.commit()
+    finally:
+        portal.sql("alter table worker_outbox drop constraint refuse")
+    assert f"NOT recorded for workers: Package {package.id} new" in caplog.text
+
+
+def test_a_missing_table_is_said_once_and_breaks_no_save(portal, inside, made, caplog, monkeypatch):
+    monkeypatch.setattr(outbox, "LOOK_AGAIN_SECONDS", 3600)
+    portal.sql("alter table worker_outbox rename to worker_outbox_elsewhere")
+    try:
+        for _ in range(3):
+            made()
+            inside.Session.commit()
+    finally:
+        portal.sql("alter table worker_outbox_elsewhere rename to worker_outbox")
+        monkeypatch.setattr(outbox, "_look_again_at", 0.0)
+    assert caplog.text.count(outbox.TO_CREATE) == 1
+    # It is there again, which the next save notices.
+    assert commit_something_else(inside, made) == portal.told()
+    assert outbox._look_again_at is None
