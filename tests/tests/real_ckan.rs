@@ -5,6 +5,8 @@
 mod archive;
 #[path = "real_ckan/end.rs"]
 mod end;
+#[path = "real_ckan/extension.rs"]
+mod extension;
 
 use serde_json::{Value, json};
 use worker_tests::ckan::{self, Ckan, Site};
