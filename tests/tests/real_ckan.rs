@@ -1,6 +1,13 @@
 //! The rig's CKAN is a real one, a test's own, and ends with it.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "real_ckan/archive.rs"]
+mod archive;
+#[path = "real_ckan/end.rs"]
+mod end;
+#[path = "real_ckan/extension.rs"]
+mod extension;
+
 use serde_json::{Value, json};
 use worker_tests::ckan::{self, Ckan, Site};
 
@@ -29,14 +36,16 @@ fn a_dataset_is_found_by_its_own_stamp_page_by_page() {
         }
         let newest = &made[2];
         let stamp = newest["metadata_modified"].as_str().unwrap();
-        let found = site.call("package_search", &search(stamp, "", 10));
+        let found = site.call("package_search", &search(stamp, "", "metadata_modified asc, id asc", 10));
         assert_eq!(ids(&found), [newest["id"].as_str().unwrap()], "{version}");
+        let result = &found["results"][0];
+        assert_eq!((&result["state"], &result["owner_org"]), (&json!("draft"), &newest["owner_org"]), "{version}");
 
         let first = made[0]["metadata_modified"].as_str().unwrap();
         let mut seen = Vec::new();
         let mut after = String::new();
         loop {
-            let page = ids(&site.call("package_search", &search(first, &after, 2)));
+            let page = ids(&site.call("package_search", &search(first, &after, "id asc", 2)));
             let Some(last) = page.last() else { break };
             after = format!(" AND id:{{{last} TO *]");
             seen.extend(page);
@@ -48,10 +57,10 @@ fn a_dataset_is_found_by_its_own_stamp_page_by_page() {
 }
 
 /// What is asked by whoever looks for changes since a stamp.
-fn search(stamp: &str, more: &str, rows: u32) -> Value {
+fn search(stamp: &str, more: &str, sort: &str, rows: u32) -> Value {
     let fields = ["id", "metadata_modified", "state", "capacity", "owner_org", "groups", "res_url"];
     json!({
-        "fq": format!("metadata_modified:[{}Z TO NOW+5MINUTES]{more}", &stamp[..23]), "sort": "id asc", "rows": rows,
+        "fq": format!("metadata_modified:[{}Z TO NOW+5MINUTES]{more}", &stamp[..23]), "sort": sort, "rows": rows,
         "fl": fields, "include_private": true, "include_drafts": true,
     })
 }

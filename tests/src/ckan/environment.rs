@@ -25,9 +25,16 @@ impl Environment {
         let dir = places::scratch().join(format!("ckan-{version}"));
         let environment = Self { version, dir };
         let _lock = environment.lock();
-        if !environment.dir.join("complete").exists() {
-            crate::say(&format!("installing CKAN {version} from PyPI, once; this takes minutes"));
-            environment.make()?;
+        match fs::read_to_string(environment.dir.join("complete")) {
+            Ok(packages) if packages == environment.packages().join(" ") => {}
+            Ok(_) => {
+                environment.install()?;
+                environment.complete()?;
+            }
+            Err(_) => {
+                crate::say(&format!("installing CKAN {version} from PyPI, once; this takes minutes"));
+                environment.make()?;
+            }
         }
         Ok(environment)
     }
@@ -86,11 +93,26 @@ impl Environment {
         output_of(&mut command)?;
         // Later ones have no pkg_resources, which these CKANs import.
         self.pip(&["setuptools<80", "wheel"])?;
-        self.pip(&[&format!("ckan[requirements]=={}", self.version), "gunicorn"])?;
+        self.install()?;
         let mut command = self.command("ckan");
         output_of(command.args(["generate", "config"]).arg(self.plain_ini()))?;
-        File::create(self.dir.join("complete")).map_err(write)?;
-        Ok(())
+        self.complete()
+    }
+
+    /// Says, last of all, that everything is there.
+    fn complete(&self) -> Result<(), String> {
+        let file = self.dir.join("complete");
+        fs::write(&file, self.packages().join(" ")).map_err(|error| format!("{}: {error}", file.display()))
+    }
+
+    /// What is installed from PyPI.
+    fn packages(&self) -> [String; 3] {
+        [format!("ckan[requirements]=={}", self.version), "gunicorn".to_owned(), "pytest".to_owned()]
+    }
+
+    fn install(&self) -> Result<(), String> {
+        let packages = self.packages();
+        self.pip(&packages.each_ref().map(String::as_str))
     }
 }
 

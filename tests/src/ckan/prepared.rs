@@ -37,7 +37,8 @@ pub fn ensure(bed: &Bed, environment: &Environment) -> Result<Tokens, String> {
         }
         crate::say(&format!("making the database of CKAN {}, once", environment.version));
         let place = Place::claim(bed)?;
-        place.write_ini(bed, environment, database, &[])?;
+        // Some versions' plain settings name plugins, and their tables are not there.
+        place.write_ini(bed, environment, database, &[("ckan.plugins".to_owned(), String::new())])?;
         let mut python = environment.command("python");
         let answer = output_of(python.arg(script("prepare.py")).arg(place.ini()))?;
         output_of(bed.postgres("pg_dump", database).args(["--no-owner", "-f"]).arg(&kept.dump))?;
