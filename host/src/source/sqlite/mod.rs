@@ -32,7 +32,7 @@ use file::QueueFile;
 pub use graves::{SqliteGraveyard, StoredLetter, letters};
 use keeper::{Order, ask, start, thread_ended};
 pub use publisher::SqlitePublisher;
-pub use status::status;
+pub use status::{is_used, names, status};
 
 /// A queue in an SQLite file.
 pub struct SqliteSource {
