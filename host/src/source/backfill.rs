@@ -135,8 +135,9 @@ pub fn lane_in_hand_max(in_hand_max: usize) -> usize {
     (in_hand_max / 2).max(1)
 }
 
-fn unmarked(receipt: Receipt) -> Receipt {
-    Receipt { session: receipt.session & !OF_LANE, ..receipt }
+fn unmarked(mut receipt: Receipt) -> Receipt {
+    receipt.session &= !OF_LANE;
+    receipt
 }
 
 impl Side {

@@ -34,6 +34,9 @@ impl Lookout {
 
     /// Waits for the end of a look.
     ///
+    /// # Errors
+    /// It cannot be seen.
+    ///
     /// # Cancel safety
     /// The look goes on with the next call.
     pub async fn found(&mut self) -> Found {
