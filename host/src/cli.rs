@@ -1,5 +1,6 @@
 //! The command line: what can be asked for, and the questions that make no sense.
 
+mod backfill;
 mod dead;
 mod output;
 
@@ -12,6 +13,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use crate::config::{Config, Flag, Request};
 use crate::diagnostic::Findings;
 
+pub use backfill::{BackfillArgs, Since};
 pub use dead::{ActArgs, DeadCommand, Rate, WhichArgs};
 pub use output::{Color, Format, LogFormat, OutputArgs};
 
@@ -83,6 +85,12 @@ pub enum Command {
         /// What to do with it.
         #[command(subcommand)]
         command: QueueCommand,
+    },
+    /// Have workers work on datasets that are there already, whenever nothing else waits
+    Backfill {
+        /// For whom, of which, how.
+        #[command(flatten)]
+        args: BackfillArgs,
     },
     /// Put notifications on the queue from a file or standard input
     Send {
@@ -339,14 +347,15 @@ impl Command {
             Self::Dead { .. } => "dead",
             Self::Quarantine { .. } => "quarantine",
             Self::Queue { .. } => "queue",
+            Self::Backfill { .. } => "backfill",
             Self::Send { .. } => "send",
         }
     }
 }
 
 /// Commands that later versions have: workers should not be called like them.
-const COMING: [&str; 11] =
-    ["backfill", "completions", "config", "dev", "history", "init", "pause", "resume", "status", "tap", "top"];
+const COMING: [&str; 10] =
+    ["completions", "config", "dev", "history", "init", "pause", "resume", "status", "tap", "top"];
 
 /// Whether `name` is a command, and so no good name for a worker.
 pub fn is_command(name: &str) -> bool {

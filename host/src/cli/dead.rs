@@ -102,13 +102,13 @@ impl Rate {
     }
 }
 
-fn rate(text: &str) -> Result<Rate, String> {
+pub(super) fn rate(text: &str) -> Result<Rate, String> {
     let number = text.strip_suffix("/s").unwrap_or(text).trim().parse().ok();
     let rate = number.filter(|number| (0.001..=1_000_000.0).contains(number));
     rate.map(|per_second| Rate { per_second }).ok_or_else(|| "expected a number in a second, as in 5/s".to_owned())
 }
 
-fn since(text: &str) -> Result<SystemTime, String> {
+pub(super) fn since(text: &str) -> Result<SystemTime, String> {
     let now = Timestamp::now().to_zoned_datetime(TimeZone::UTC);
     let ago = text.parse::<Span>().ok().and_then(|span| now.checked_sub(span.abs()).ok()).map(|then| then.timestamp());
     let time = || text.parse::<Timestamp>().ok();

@@ -1,5 +1,6 @@
 //! What the commands do. Results go to standard output, everything else to standard error.
 
+mod backfill;
 mod check;
 mod dead;
 mod demo;
@@ -32,6 +33,7 @@ pub fn run(cli: &Cli) -> Exit {
         None => run::run(cli),
         Some(Command::Demo { once }) => demo::demo(cli, *once),
         Some(Command::Check { offline, workers }) => check::check(cli, *offline, workers),
+        Some(Command::Backfill { args }) => backfill::backfill(cli, args),
         Some(Command::Send { file }) => send::send(cli, file),
         Some(Command::Topology { command }) => topology::topology(cli, *command),
         Some(Command::Dead { command }) => dead::dead(cli, command),

@@ -48,6 +48,7 @@ fn as_json(config: &Config, status: &QueueStatus) -> String {
         "rungs": rungs.collect::<Vec<_>>(),
         "waiting": waiting(status),
         "dead": status.dead,
+        "backfill": status.backfill,
     });
     format!("{document:#}")
 }
@@ -64,13 +65,17 @@ fn as_text(config: &Config, status: &QueueStatus) -> String {
     }
     lines.push(("waiting", waiting(status).to_string()));
     lines.push(("dead", count(status.dead, "0")));
+    if let Some(backfill) = status.backfill.filter(|backfill| *backfill > 0) {
+        lines.push(("backfill", format!("{backfill}, when nothing else is ready")));
+    }
     let lines = lines.into_iter().map(|(key, value)| format!("{key:<10} {value}"));
     let rungs = status.rungs.iter().filter_map(|(rung, waiting)| {
         let waiting = waiting.filter(|waiting| *waiting > 0)?;
         Some(format!("  {rung:<8} {waiting}"))
     });
     // The waits stand below what they are the sum of.
-    let (mut all, last): (Vec<String>, Vec<String>) = lines.partition(|line| !line.starts_with("dead"));
+    let (mut all, last): (Vec<String>, Vec<String>) =
+        lines.partition(|line| !line.starts_with("dead") && !line.starts_with("backfill"));
     all.extend(rungs);
     all.extend(last);
     all.join("\n")

@@ -71,14 +71,27 @@ fn clear_queue(cli: &Cli, config: &Config) -> Result<(), Exit> {
         say(&format!("error: the queue could not be cleared: {error}"));
         exit_of(&error)
     };
-    let Some(waiting) = runtime.block_on(source::look(&config.queue)).map_err(trouble)? else { return Ok(()) };
-    let queue = format!("queue {} at {}", config.queue.name, config.queue.address);
-    if !cli.output.yes && !is_confirmed(&format!("Delete {waiting} messages from {queue}?")) {
+    // What a backfill has put beside the queue waits for the same workers.
+    let mut queues = Vec::new();
+    for queue in [&config.queue, &config.queue.lane()] {
+        if let Some(waiting) = runtime.block_on(source::look(queue)).map_err(trouble)? {
+            queues.push((queue.clone(), waiting));
+        }
+    }
+    if queues.len() == 2 && queues[1].1 == 0 {
+        queues.truncate(1);
+    }
+    let counted: Vec<_> =
+        queues.iter().map(|(queue, waiting)| format!("{waiting} messages from queue {}", queue.name)).collect();
+    let question = format!("Delete {} at {}?", counted.join(" and "), config.queue.address);
+    if !queues.is_empty() && !cli.output.yes && !is_confirmed(&question) {
         say("nothing was deleted; pass --yes to delete without being asked");
         return Err(Exit::Usage);
     }
-    let deleted = runtime.block_on(source::purge(&config.queue)).map_err(trouble)?;
-    say(&format!("deleted {deleted} messages from {queue}"));
+    for (queue, _) in queues {
+        let deleted = runtime.block_on(source::purge(&queue)).map_err(trouble)?;
+        say(&format!("deleted {deleted} messages from queue {} at {}", queue.name, queue.address));
+    }
     Ok(())
 }
 

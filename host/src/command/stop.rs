@@ -26,6 +26,11 @@ impl Stop {
 
 /// Listens for the signals to stop.
 pub fn on_signals() -> Stop {
+    on_signals_saying("stopping: waiting for the work in hand, the rest goes back; once more to stop at once")
+}
+
+/// The same, with something else to say when the first comes.
+pub fn on_signals_saying(stopping_is_said: &'static str) -> Stop {
     let (stop, stopping) = watch::channel(false);
     let is_by_hand = Arc::new(AtomicBool::new(false));
     let by_hand = Arc::clone(&is_by_hand);
@@ -34,7 +39,7 @@ pub fn on_signals() -> Stop {
         runtime.block_on(async {
             by_hand.store(asked_to_stop().await, Ordering::Release);
             stop.send_replace(true);
-            say("stopping: waiting for the work in hand, the rest goes back; once more to stop at once");
+            say(stopping_is_said);
             asked_to_stop().await;
             // What is cut off now was not the fault of what was being worked on.
             journal::forgive_all();

@@ -1,6 +1,7 @@
 //! A queue we consume: what both kinds of it have in common.
 
 pub mod amqp;
+pub mod backfill;
 mod fed;
 pub mod graveyard;
 pub mod outbox;
@@ -10,6 +11,7 @@ pub mod sqlite;
 pub mod topology;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -17,10 +19,17 @@ use bytes::Bytes;
 use crate::delivery::{Delivery, Letter, Receipt};
 use crate::retry::rung_name;
 
+use backfill::{Find, Lookout, WithBackfill, lane_in_hand_max};
 pub use graveyard::{DeadLetter, Graveyard};
 use topology::{Part, Standing};
 
 pub use settings::{Address, AmqpAddress, Feed, Settings, Way, backfill_queue};
+
+/// How often it is looked whether there is a lane beside a queue in a file: that costs next to nothing.
+const LOOK_AT_FILE_EVERY: Duration = Duration::from_secs(2);
+
+/// The same at a broker, which notes each look at a queue that is not there in its log.
+const LOOK_AT_BROKER_EVERY: Duration = Duration::from_secs(60);
 
 /// A queue we consume. What is not settled comes back.
 #[async_trait]
@@ -63,11 +72,38 @@ pub trait Source: Send {
     async fn close(self: Box<Self>);
 }
 
-/// Begins to consume the queue of `settings`, with at most `in_hand_max` deliveries unsettled. Needs a runtime around.
+/// Begins to consume the queue of `settings` and the lane beside it, with at most `in_hand_max` deliveries unsettled.
+/// Needs a runtime around.
 ///
 /// # Errors
 /// The queue's file cannot be used. A broker is tried again for as long as it takes.
 pub fn open(settings: &Settings, in_hand_max: usize) -> Result<Box<dyn Source>, SourceError> {
+    let rest_max = match &settings.address {
+        Address::Amqp(_) => LOOK_AT_BROKER_EVERY,
+        Address::Sqlite(_) => LOOK_AT_FILE_EVERY,
+    };
+    let live = open_alone(settings, in_hand_max)?;
+    let lookout = Lookout::new(find_lane(settings, in_hand_max), rest_max);
+    Ok(Box::new(WithBackfill::new(live, lookout, in_hand_max)))
+}
+
+/// Looks whether anything is in the lane beside the queue of `settings`, and begins to consume it then.
+fn find_lane(settings: &Settings, in_hand_max: usize) -> Find {
+    let lane = settings.lane();
+    let in_hand_max = lane_in_hand_max(in_hand_max);
+    Box::new(move || {
+        let lane = lane.clone();
+        Box::pin(async move {
+            let is_used = match &lane.address {
+                Address::Amqp(addresses) => amqp::look(addresses, &lane).await?.is_some_and(|waiting| waiting > 0),
+                Address::Sqlite(path) => sqlite::is_used(path, &lane)?,
+            };
+            if is_used { open_alone(&lane, in_hand_max).map(Some) } else { Ok(None) }
+        })
+    })
+}
+
+fn open_alone(settings: &Settings, in_hand_max: usize) -> Result<Box<dyn Source>, SourceError> {
     Ok(match &settings.address {
         Address::Amqp(addresses) => {
             let prefetch = u16::try_from(in_hand_max).unwrap_or(u16::MAX);
@@ -94,6 +130,29 @@ pub fn open_publisher(settings: &Settings) -> Result<Box<dyn Publisher>, SourceE
     })
 }
 
+/// Opens the way into the lane beside the queue of `settings`, which is made if it is missing.
+///
+/// # Errors
+/// The queue's file cannot be used. A broker is only asked when there is something to publish.
+pub fn open_lane_publisher(settings: &Settings) -> Result<Box<dyn Publisher>, SourceError> {
+    Ok(match &settings.address {
+        Address::Amqp(addresses) => Box::new(amqp::AmqpPublisher::for_lane(addresses, settings)),
+        Address::Sqlite(path) => Box::new(sqlite::SqlitePublisher::open(path, &settings.lane())?),
+    })
+}
+
+/// The names of what waits in the lane beside the queue of `settings`, each for one worker; `None` where nobody can look
+/// them up.
+///
+/// # Errors
+/// The queue's file cannot be used.
+pub fn names_in_lane(settings: &Settings) -> Result<Option<Vec<String>>, SourceError> {
+    match &settings.address {
+        Address::Amqp(_) => Ok(None),
+        Address::Sqlite(path) => sqlite::names(path, &settings.lane()).map(Some),
+    }
+}
+
 /// Looks whether the queue of `settings` is there, changing nothing; answers how many messages wait in it.
 ///
 /// # Errors
@@ -106,7 +165,7 @@ pub async fn look(settings: &Settings) -> Result<Option<u64>, SourceError> {
     }
 }
 
-/// Deletes what waits in the queue of `settings`; answers how many messages that were.
+/// Deletes what waits in the queue of `settings`, not in the lane beside it; answers how many messages that were.
 ///
 /// # Errors
 /// It cannot be reached.
@@ -155,13 +214,15 @@ pub struct QueueStatus {
     pub rungs: Vec<(String, Option<u64>)>,
     /// How many dead letters there are.
     pub dead: Option<u64>,
+    /// How many messages wait in the lane beside it.
+    pub backfill: Option<u64>,
 }
 
 impl QueueStatus {
     /// Of a queue that is not there.
     fn of_none(settings: &Settings) -> Self {
         let rungs = settings.ladder.rungs().iter().map(|rung| (rung_name(*rung), None)).collect();
-        Self { ready: None, in_hand: None, rungs, dead: None }
+        Self { ready: None, in_hand: None, rungs, dead: None, backfill: None }
     }
 }
 

@@ -32,6 +32,27 @@ pub struct Settings {
     pub feed: Option<Feed>,
 }
 
+/// The name of the lane beside a queue: what waits in it is worked on when nothing waits in the queue itself.
+pub fn backfill_queue(name: &str) -> String {
+    format!("{name}.backfill")
+}
+
+impl Settings {
+    /// The lane beside this queue. It takes whatever was put into it, has half the room for bodies, and nobody who
+    /// consumes makes it.
+    #[must_use]
+    pub fn lane(&self) -> Self {
+        Self {
+            name: backfill_queue(&self.name),
+            routing_key: "#".to_owned(),
+            prefetch_bytes: self.prefetch_bytes / 2,
+            create: false,
+            feed: None,
+            ..self.clone()
+        }
+    }
+}
+
 /// Where notifications are fetched from, to be put on the queue.
 #[derive(Debug, Clone)]
 pub struct Feed {
@@ -48,11 +69,6 @@ pub enum Way {
     Poll(poll::Settings),
     /// The extension's outbox is emptied.
     Outbox(outbox::Settings),
-}
-
-/// The queue beside a queue that holds what is not urgent: it is worked on while nothing waits in the other.
-pub fn backfill_queue(name: &str) -> String {
-    format!("{name}.backfill")
 }
 
 /// Where a queue is.

@@ -11,6 +11,10 @@ use super::{Settings, SourceError};
 /// What every SQLite file begins with.
 const MAGIC: &[u8] = b"SQLite format 3\0";
 
+/// What the lane beside a queue is for.
+pub(super) const LANE: &str =
+    "optional: what `worker backfill` puts into it is worked on when nothing waits in the queue itself";
+
 /// One thing that a queue needs where it lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
@@ -68,13 +72,14 @@ impl Standing {
 /// What a queue in a file consists of.
 pub fn of_file(path: &Path, settings: &Settings) -> Vec<Part> {
     let queue = &settings.name;
-    let rows = |table: &str, why: String| Part {
+    let rows_of = |queue: &str, table: &str, why: String| Part {
         kind: Kind::Rows,
         name: table.to_owned(),
-        arguments: vec![("queue".to_owned(), queue.clone())],
+        arguments: vec![("queue".to_owned(), queue.to_owned())],
         why,
         made: "with the file".to_owned(),
     };
+    let rows = |table: &str, why: String| rows_of(queue, table, why);
     let file = Part {
         kind: Kind::File,
         name: path.display().to_string(),
@@ -87,6 +92,7 @@ pub fn of_file(path: &Path, settings: &Settings) -> Vec<Part> {
         rows("message", "what waits to be worked on, and what is in hand".to_owned()),
         rows("waiting", "what failed and waits to be tried again, instead of a queue for each delay".to_owned()),
         rows("dead", "dead letters, until somebody looks at them".to_owned()),
+        rows_of(&settings.lane().name, "message", LANE.to_owned()),
     ]
 }
 

@@ -5,6 +5,7 @@
 //! state, the fingerprint of what it looked at, when it wants to be called again. Nothing here decides whether a
 //! message is kept. Runs that leave nothing behind cost nothing here.
 
+mod backfill;
 mod guarded;
 mod quarantine;
 mod run_end;
@@ -20,6 +21,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::database;
 
+pub use backfill::Backfill;
 pub use guarded::{Image, Known, OwnWrite};
 pub use quarantine::Quarantined;
 pub use run_end::{RunEnd, Stored};

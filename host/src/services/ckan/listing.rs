@@ -102,6 +102,23 @@ impl Client {
         }
     }
 
+    /// How many datasets [`list`](Self::list) would list, page after page.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list).
+    pub async fn count(&self, listing: &Listing<'_>) -> Result<u64, Failure> {
+        #[derive(Deserialize)]
+        struct Counted {
+            count: u64,
+        }
+        const NAME: &str = "package_search";
+        let asked = parameters(&Listing { rows: 0, ..*listing });
+        let counted = self.action(NAME, asked.to_string()).await?;
+        let counted: Counted =
+            serde_json::from_slice(&counted).map_err(|error| answer::incompatible(NAME, &error.to_string()))?;
+        Ok(counted.count)
+    }
+
     async fn search(&self, parameters: &Value) -> Result<Vec<Value>, Failure> {
         #[derive(Deserialize)]
         struct Found {

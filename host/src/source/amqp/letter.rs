@@ -58,6 +58,15 @@ pub fn letter_properties(letter: &Letter, original: Option<&Properties>, queue: 
     lasting(&original.basic).with_headers(headers).with_delivery_mode(2)
 }
 
+/// The headers of a message that is for one worker alone and that nobody has tried.
+pub fn addressed(worker: &str, routing_key: &str) -> FieldTable {
+    let mut headers = FieldTable::default();
+    headers.insert(format!("{PREFIX}only").into(), text(worker));
+    // It comes by the default exchange, under the name of its queue.
+    headers.insert(format!("{PREFIX}origin-routing-key").into(), text(routing_key));
+    headers
+}
+
 /// Adds the headers that were published with a message, as far as there is room for them.
 fn add_foreign(headers: &mut FieldTable, original: &Properties) {
     let (mut bytes, mut dropped) = (0, original.count("headers-dropped"));

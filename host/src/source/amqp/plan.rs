@@ -7,7 +7,8 @@ use lapin::types::{AMQPValue, FieldTable, LongString};
 use crate::delivery::Fate;
 use crate::retry::{Ladder, rung_name};
 use crate::source::Settings;
-use crate::source::topology::{Kind, Part};
+use crate::source::settings::backfill_queue;
+use crate::source::topology::{Kind, LANE, Part};
 
 /// How often the broker itself hands a message out again before it sets it aside.
 ///
@@ -26,6 +27,8 @@ pub enum Place {
     Dead,
     /// Where letters wait for so long.
     Rung(Duration),
+    /// Where waits what is worked on when nothing waits in the main queue.
+    Lane,
 }
 
 impl Place {
@@ -42,6 +45,7 @@ impl Place {
         match self {
             Self::Dead => format!("{queue}.dead"),
             Self::Rung(rung) => format!("{queue}.retry.{}", rung_name(rung)),
+            Self::Lane => backfill_queue(queue),
         }
     }
 
@@ -59,6 +63,7 @@ impl Place {
                 ("x-dead-letter-strategy", text("at-least-once")),
                 ("x-overflow", text("reject-publish")),
             ]),
+            Self::Lane => main_arguments(queue),
         }
     }
 
@@ -66,7 +71,7 @@ impl Place {
     fn earlier_arguments(self) -> Option<FieldTable> {
         match self {
             Self::Dead => Some(arguments([("x-queue-type", text("quorum"))])),
-            Self::Rung(_) => None,
+            Self::Rung(_) | Self::Lane => None,
         }
     }
 }
@@ -100,6 +105,9 @@ pub fn parts(settings: &Settings) -> Vec<(Part, Vec<FieldTable>)> {
     let mut parts = vec![(exchange(settings), Vec::new()), main(settings), (binding(settings), Vec::new())];
     parts.extend(rungs);
     parts.push(dead);
+    let (lane, arguments) = letters(Place::Lane, queue, LANE.to_owned());
+    let made = made(settings, "by `worker backfill`");
+    parts.push((Part { made, ..lane }, arguments));
     parts
 }
 

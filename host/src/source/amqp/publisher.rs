@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 
 use super::connection::{CLOSE_MAX, SharedConnection, connect, failure, set_up};
 use super::flow::{Flow, Listening};
-use super::letter::letter_properties;
+use super::letter::{addressed, letter_properties};
 use super::plan::Place;
 use super::properties::Properties;
 use super::topology::{ensure, ensure_place, short};
@@ -29,6 +29,8 @@ pub struct AmqpPublisher {
     settings: Settings,
     /// Whether the queue itself is made if it is missing.
     makes_queue: bool,
+    /// Whether what is published goes into the lane beside the queue.
+    is_for_lane: bool,
     /// Whether the broker takes messages.
     flow: Flow,
     /// Held while the connection is made or looked up, never while a confirm is waited for.
@@ -61,12 +63,17 @@ impl AmqpPublisher {
     pub fn for_letters(addresses: &[AmqpAddress], settings: &Settings, shared: SharedConnection) -> Self {
         let (addresses, settings, flow) = (addresses.to_vec(), settings.clone(), Flow::default());
         let (line, connected) = (Mutex::new(None), AtomicU64::new(0));
-        Self { addresses, settings, makes_queue: false, flow, line, connected, shared }
+        Self { addresses, settings, makes_queue: false, is_for_lane: false, flow, line, connected, shared }
     }
 
     /// One for messages, not yet connected; it makes the queue if it is missing, so that they have a place to go.
     pub fn for_sending(addresses: &[AmqpAddress], settings: &Settings) -> Self {
         Self { makes_queue: true, ..Self::for_letters(addresses, settings, SharedConnection::default()) }
+    }
+
+    /// One for messages into the lane beside the queue, not yet connected; it makes both if they are missing.
+    pub fn for_lane(addresses: &[AmqpAddress], settings: &Settings) -> Self {
+        Self { is_for_lane: true, ..Self::for_sending(addresses, settings) }
     }
 
     /// Ends the connection, if there is one; the next message makes another.
@@ -86,8 +93,7 @@ impl AmqpPublisher {
         if let Some(place) = place {
             let queue = place.queue(&self.settings.name);
             if !line.places.contains(&queue) {
-                let ensured = ensure_place(&line.connection, &self.settings.name, place);
-                set_up(&self.address(), ensured).await?;
+                set_up(&self.address(), ensure_place(&line.connection, &self.settings, place)).await?;
                 line.places.insert(queue);
             }
         }
@@ -225,7 +231,13 @@ impl Publisher for AmqpPublisher {
         if let Some(id) = &message.id {
             properties = properties.with_message_id(short(id)?);
         }
+        if let Some(worker) = &message.only {
+            properties = properties.with_headers(addressed(worker, &message.routing_key));
+        }
         self.flow.opened().await;
+        if self.is_for_lane {
+            return self.put(Place::Lane, &message.body, properties).await;
+        }
         let (channel, number) = self.channel(None).await?;
         let route = (self.settings.exchange.as_str(), message.routing_key.as_str());
         match self.publish_on(&channel, number, route, &message.body, properties).await {

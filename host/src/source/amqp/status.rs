@@ -26,6 +26,7 @@ pub async fn status(addresses: &[AmqpAddress], settings: &Settings) -> Result<Qu
         in_hand: None,
         rungs,
         dead: ready(&connection, settings, &Place::Dead.queue(queue)).await?,
+        backfill: ready(&connection, settings, &Place::Lane.queue(queue)).await?,
     };
     let _ = connection.close(200, "done".into()).await;
     Ok(status)

@@ -42,7 +42,7 @@ pub async fn ensure(connection: &Connection, settings: &Settings) -> Result<Queu
             "queue {name:?} does not exist at {address}, and `queue.create` is off; create it or switch that on"
         )));
     }
-    ensure_place(connection, name, Place::Dead).await?;
+    ensure_place(connection, settings, Place::Dead).await?;
     if !exchange_exists(connection, &settings.exchange).await? {
         let channel = connection.create_channel().await.map_err(trouble)?;
         let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
@@ -70,14 +70,26 @@ async fn bind(connection: &Connection, settings: &Settings) -> Result<(), Error>
     channel.queue_delete(unbound_mark(name).as_str().into(), only_ours).await.map(drop)
 }
 
-/// Makes sure that there is a queue for letters.
+/// Makes sure that there is a queue for letters, or the lane.
 ///
 /// # Errors
-/// It is missing and can not be made.
-pub async fn ensure_place(connection: &Connection, queue: &str, place: Place) -> Result<(), SourceError> {
+/// It is missing and can not be made, or is not to be.
+pub async fn ensure_place(connection: &Connection, settings: &Settings, place: Place) -> Result<(), SourceError> {
+    let (queue, address) = (settings.name.as_str(), &settings.address);
     let name = place.queue(queue);
     if queue_exists(connection, &name).await? {
         return Ok(());
+    }
+    // Letters need their places, whoever has made the queue itself.
+    if place == Place::Lane && !settings.create {
+        return Err(SourceError::Unusable(format!(
+            "queue {name:?} does not exist at {address}, and `queue.create` is off; create it or switch that on \
+             (`worker topology explain` says with which arguments)"
+        )));
+    }
+    if place == Place::Lane && !queue_exists(connection, &Place::Dead.queue(queue)).await? {
+        // What the broker gives up on goes there.
+        declare(connection, &Place::Dead.queue(queue), Place::Dead.arguments(queue)).await?;
     }
     declare(connection, &name, place.arguments(queue)).await
 }

@@ -119,9 +119,9 @@ impl Poll {
     async fn go_on(mut self) {
         let (mut begin, mut look, mut sweep) = (Turn::now(), Turn::now(), Turn::now());
         loop {
-            let begun = self.begin().await;
-            begin.is_over(&self.site_url, &begun, Duration::ZERO);
-            if begun.is_ok() {
+            let done = self.begin().await;
+            begin.is_over(&self.site_url, &done, Duration::ZERO);
+            if done.is_ok() {
                 break;
             }
             sleep_until(begin.due).await;

@@ -34,7 +34,7 @@ pub use graves::{SqliteGraveyard, StoredLetter, letters};
 pub use intake::{Book, Intake, Seen};
 use keeper::{Order, ask, start, thread_ended};
 pub use publisher::SqlitePublisher;
-pub use status::status;
+pub use status::{is_used, names, status};
 
 /// A queue in an SQLite file.
 pub struct SqliteSource {

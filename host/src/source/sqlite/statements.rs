@@ -69,6 +69,12 @@ pub const OTHERS: &str = "
     SELECT held_by, min(held_until_ms) FROM message WHERE queue = ?1 AND held_by > '' AND held_by <> ?2
     GROUP BY held_by";
 
+/// Queue: whether anything waits in it or is in hand.
+pub const IS_USED: &str = "SELECT EXISTS (SELECT 1 FROM message WHERE queue = ?1)";
+
+/// Queue: the ids of what waits for one worker each.
+pub const NAMES: &str = "SELECT message_id FROM message WHERE queue = ?1 AND held_by IS NULL AND worker IS NOT NULL";
+
 /// Queue.
 pub const PURGE_BODIES: &str =
     "DELETE FROM body WHERE id IN (SELECT body FROM message WHERE queue = ?1 AND held_by IS NULL)";
@@ -211,6 +217,8 @@ mod tests {
         for of_one in [SETTLE, RELEASE, DROP_BODY, REPLAY, UNBURY] {
             check(of_one, by_id);
         }
+        check(IS_USED, "(queue=?)");
+        check(NAMES, waiting);
         check(OTHERS, "message_by_holder (queue=? AND held_by>?)");
         check(HELD_BY_ALL, "message_by_holder (queue=? AND held_by>?)");
         check(NEXT_DUE, "waiting_by_due (queue=?");

@@ -35,6 +35,33 @@ pub fn status(path: &Path, settings: &Settings) -> Result<QueueStatus, SourceErr
                 })
                 .collect(),
             dead: Some(number(statements::DEAD, 1)?.unsigned_abs()),
+            backfill: {
+                let lane = settings.lane().name;
+                let waiting = file.query_row(statements::READY, [lane], |row| row.get::<_, i64>(0))?;
+                Some(waiting.unsigned_abs())
+            },
         })
+    })
+}
+
+/// Whether anything waits in a queue or is in hand; a file that is not there has nothing.
+///
+/// # Errors
+/// The file cannot be used.
+pub fn is_used(path: &Path, settings: &Settings) -> Result<bool, SourceError> {
+    if !path.exists() {
+        return Ok(false);
+    }
+    Store::open(path)?.read(|file| file.query_row(statements::IS_USED, [&settings.name], |row| row.get(0)))
+}
+
+/// The ids of what waits in a queue for one worker each.
+///
+/// # Errors
+/// The file cannot be used.
+pub fn names(path: &Path, settings: &Settings) -> Result<Vec<String>, SourceError> {
+    Store::open(path)?.read(|file| {
+        let mut names = file.prepare(statements::NAMES)?;
+        names.query_map([&settings.name], |row| row.get(0))?.collect()
     })
 }

@@ -1,0 +1,238 @@
+//! Lists datasets page by page, and puts them into the lane lot by lot.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::Trouble;
+use super::again::{Again, goes_on_after, stopped};
+use super::shown::Shown;
+use crate::cli::Rate;
+use crate::config::Config;
+use crate::notification::published;
+use crate::services::Failure;
+use crate::services::ckan::{Client, Listing, NOT_AUTHORIZED, Order};
+use crate::source::{self, Message, Publisher, SourceError};
+use crate::store::{Backfill, Store};
+
+/// How many datasets are asked for at once; any portal answers that many.
+const PAGE: usize = 100;
+
+/// How many notifications may wait in the lane. A portal of a million datasets is not to fill a disk, or a broker's
+/// memory.
+const WAITING_MAX: u64 = 10_000;
+
+/// How often it is looked whether there is room again.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// What a backfill needs.
+pub struct Work<'a> {
+    pub config: &'a Config,
+    pub client: &'a Client,
+    pub store: &'a Store,
+    pub publisher: &'a dyn Publisher,
+    pub workers: &'a [String],
+    pub query: Option<&'a str>,
+    pub rate: Option<Rate>,
+    pub stopping: watch::Receiver<bool>,
+}
+
+/// How it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// All is through.
+    Done,
+    /// It was told to stop.
+    Stopped,
+}
+
+/// A dataset by its id, and what the portal shows of it; `None` if it is gone meanwhile.
+type Shows = (String, Option<Value>);
+
+impl Work<'_> {
+    /// Begins: counts the datasets; `None` if it was told to stop.
+    pub async fn begin(
+        &self,
+        place: &str,
+        arguments: &str,
+        since: Option<String>,
+    ) -> Result<Option<Backfill>, Trouble> {
+        let listing = self.listing(since.as_deref(), None);
+        let said = |text: &str| crate::command::say(text);
+        let Some(total) = self.asked(&said, async || self.client.count(&listing).await).await? else { return Ok(None) };
+        let begun = Backfill::begin(place, arguments, since, total);
+        self.store.keep_backfill(&begun)?;
+        Ok(Some(begun))
+    }
+
+    /// Goes on until all is through, or it is told to stop.
+    pub async fn run(&self, progress: &mut Backfill, shown: &mut Shown) -> Result<Ended, Trouble> {
+        let (together, pause) = self.rate.map_or((usize::MAX, Duration::ZERO), Rate::lots);
+        let at_once = (together / self.workers.len()).clamp(1, PAGE);
+        // How many wait in the lane at most, as far as is known: it is full until somebody has looked.
+        let (mut waiting, mut due) = (WAITING_MAX, Instant::now());
+        loop {
+            let Some(page) = self.page(progress, shown).await? else { return Ok(Ended::Stopped) };
+            if page.is_empty() {
+                return Ok(Ended::Done);
+            }
+            for lot in page.chunks(at_once) {
+                let has_room = self.room(&mut waiting, progress, shown).await?;
+                let pause_left = due.saturating_duration_since(Instant::now());
+                if !has_room || !goes_on_after(pause_left, &self.stopping).await {
+                    return Ok(Ended::Stopped);
+                }
+                let Some(published) = self.put(lot, progress, shown).await? else { return Ok(Ended::Stopped) };
+                waiting += published;
+                #[expect(clippy::cast_precision_loss, reason = "a lot is small")]
+                let lots = published as f64 / together as f64;
+                due = Instant::now() + pause.mul_f64(lots);
+                self.store.keep_backfill(progress)?;
+                shown.update(progress, "");
+            }
+        }
+    }
+
+    fn listing<'l>(&'l self, since: Option<&'l str>, last: Option<&'l str>) -> Listing<'l> {
+        Listing { query: self.query, since, until: None, order: Order::ById(last), rows: PAGE }
+    }
+
+    /// The next datasets; `None` if it was told to stop.
+    async fn page(&self, progress: &Backfill, shown: &Shown) -> Result<Option<Vec<Shows>>, Trouble> {
+        let said = |text: &str| shown.say(text);
+        let listing = self.listing(progress.since.as_deref(), progress.last.as_deref());
+        let listed = self.asked(&said, async || self.client.list(&listing).await).await?;
+        let Some(listed) = listed else { return Ok(None) };
+        let ids: Vec<&str> = listed.iter().map(|listed| listed.id.as_str()).collect();
+        let datasets = self.asked(&said, async || self.client.datasets(&ids).await).await?;
+        let Some(mut datasets) = datasets else { return Ok(None) };
+        let mut dataset = |id: &str| {
+            let index = datasets.iter().position(|dataset| dataset["id"] == *id)?;
+            Some(datasets.swap_remove(index))
+        };
+        Ok(Some(ids.iter().map(|id| ((*id).to_owned(), dataset(id))).collect()))
+    }
+
+    /// Waits while too much waits in the lane; answers whether to go on.
+    async fn room(&self, waiting: &mut u64, progress: &Backfill, shown: &mut Shown) -> Result<bool, Trouble> {
+        let lane = self.config.queue.lane();
+        while *waiting >= WAITING_MAX {
+            match source::look(&lane).await {
+                Ok(ready) => *waiting = ready.unwrap_or_default(),
+                Err(error @ SourceError::Unavailable { .. }) => shown.say(&format!("{error}; trying again")),
+                Err(error) => return Err(error.into()),
+            }
+            if *waiting < WAITING_MAX {
+                break;
+            }
+            shown.update(progress, &format!("{waiting} wait to be worked on, going on when there are fewer"));
+            if !goes_on_after(LOOK_EVERY, &self.stopping).await {
+                return Ok(false);
+            }
+        }
+        Ok(!*self.stopping.borrow())
+    }
+
+    /// Publishes a lot, all of it confirmed when this answers how many that were; `None` if it was told to stop before.
+    async fn put(&self, lot: &[Shows], progress: &mut Backfill, shown: &Shown) -> Result<Option<u64>, Trouble> {
+        let names = source::names_in_lane(&self.config.queue)?.unwrap_or_default();
+        let there: HashSet<&str> = names.iter().filter_map(|name| about(name)).collect();
+        let messages =
+            lot.iter().filter_map(|(_, dataset)| dataset.as_ref()).flat_map(|dataset| self.messages(dataset, progress));
+        let is_there =
+            |message: &Message| message.id.as_deref().and_then(about).is_some_and(|about| there.contains(about));
+        let (skipped, mut left): (Vec<_>, Vec<_>) = messages.partition(is_there);
+        let (published, mut again) = (left.len() as u64, Again::new());
+        while !left.is_empty() {
+            let tried = join_all(left.iter().map(|message| self.publisher.publish(message.clone()))).await;
+            let mut failed = None;
+            let mut tried = tried.into_iter();
+            left.retain(|_| match tried.next() {
+                Some(Err(error)) => {
+                    failed = Some(error);
+                    true
+                }
+                _ => false,
+            });
+            match failed {
+                None => {}
+                Some(error @ SourceError::Unavailable { .. }) => {
+                    let wait = again.wait(None, fastrand::f64());
+                    shown.say(&format!("{error}; trying again in {:.1} s", wait.as_secs_f64()));
+                    if !goes_on_after(wait, &self.stopping).await {
+                        return Ok(None);
+                    }
+                }
+                Some(error) => return Err(error.into()),
+            }
+        }
+        progress.last = lot.last().map(|(id, _)| id.clone());
+        progress.datasets += lot.len() as u64;
+        progress.notifications += published;
+        progress.waiting += skipped.len() as u64;
+        Ok(Some(published))
+    }
+
+    /// The notifications about a dataset, one for each worker.
+    fn messages(&self, dataset: &Value, progress: &Backfill) -> Vec<Message> {
+        let site_url = self.config.ckan.site_url.as_ref().map_or("", |url| url.as_str()).trim_end_matches('/');
+        let (Some(map), Some(id)) = (dataset.as_object(), dataset["id"].as_str()) else { return Vec::new() };
+        let body = bytes::Bytes::from(published::body("Package", "changed", &published::package(map, site_url)));
+        let message = |worker: &String| Message {
+            routing_key: "Package".to_owned(),
+            body: body.clone(),
+            id: Some(format!("backfill/{}/{worker}/{id}", progress.run)),
+            only: Some(worker.clone()),
+        };
+        self.workers.iter().map(message).collect()
+    }
+
+    /// Asks the portal until it answers; `None` if it was told to stop meanwhile.
+    async fn asked<T>(
+        &self,
+        said: &dyn Fn(&str),
+        ask: impl AsyncFn() -> Result<T, Failure>,
+    ) -> Result<Option<T>, Trouble> {
+        let (mut again, mut stopping) = (Again::new(), self.stopping.clone());
+        loop {
+            let answer = tokio::select! {
+                biased;
+                () = stopped(&mut stopping) => return Ok(None),
+                answer = ask() => answer,
+            };
+            let failure = match answer {
+                Ok(answer) => return Ok(Some(answer)),
+                Err(failure) => failure,
+            };
+            if failure.status != ckan_worker_abi::Status::RETRY || failure.code == NOT_AUTHORIZED {
+                return Err(Trouble::Ckan(failure));
+            }
+            let wait = again.wait(failure.retry_after, fastrand::f64());
+            said(&format!("{}; trying again in {:.1} s", failure.message, wait.as_secs_f64()));
+            if !goes_on_after(wait, &self.stopping).await {
+                return Ok(None);
+            }
+        }
+    }
+}
+
+/// The worker and the dataset that a notification of a backfill is about, of whichever backfill.
+fn about(name: &str) -> Option<&str> {
+    name.strip_prefix("backfill/")?.split_once('/').map(|(_, about)| about)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_notification_of_another_backfill_is_known() {
+        assert_eq!(about("backfill/67a-01/archive/d-1"), Some("archive/d-1"));
+        assert_eq!(about("backfill/67b-02/archive/d-1"), about("backfill/67a-01/archive/d-1"));
+        assert_eq!(about("poll/archive/d-1"), None);
+    }
+}
