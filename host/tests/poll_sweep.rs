@@ -18,8 +18,10 @@ async fn settled(ids: &[&str]) -> (Portal, Session) {
     for id in ids {
         portal.save(&dataset(id, 0, 10, &[("r", "u")]));
     }
+    // So new that a look does not go back to the others.
+    portal.save(&dataset("newest", 0, 900, &[]));
     let mut session = Session::new(&portal);
-    assert_eq!(session.run().await.backfill.len(), ids.len() * 2);
+    assert_eq!(session.run().await.backfill.len(), ids.len() * 2 + 1);
     session.sweep_always();
     assert_eq!(session.run().await, Told::default());
     (portal, session)
@@ -131,7 +133,8 @@ async fn ten_thousand_datasets_cost_a_hundred_and_some_requests() {
     for number in 0..10_000 {
         portal.save(&dataset(&format!("d{number:05}"), 0, number, &[]));
     }
-    let session = Session::new(&portal);
+    let mut session = Session::new(&portal);
+    session.poll.interval = Duration::from_secs(1);
     let mut source = session.open();
     let mut called = portal.called();
     let mut backfill = Vec::new();
@@ -160,8 +163,8 @@ async fn while_much_waits_the_sweep_waits_and_looks_go_on() {
     let queue = backfill_queue("portal.workerchain");
     drop(ckan_worker::source::open_publisher(&session.plain()).unwrap());
     let file = session.file();
-    file.execute_batch("INSERT INTO body (id, bytes) VALUES (1, '{\"routing_key\":\"Package\",\"operation\":\"changed\",\"payload\":{\"id\":\"x\"}}')")
-        .unwrap();
+    let body = br#"{"routing_key":"Package","operation":"changed","payload":{"id":"x"}}"#;
+    file.execute("INSERT INTO body (id, bytes) VALUES (1, ?1)", [&body[..]]).unwrap();
     let fill = "WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < 10000)
         INSERT INTO message (queue, routing_key, message_id, published_ms, size, body) SELECT ?1, 'Package', n, 0, 1, 1 FROM number";
     file.execute(fill, [&queue]).unwrap();

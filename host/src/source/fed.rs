@@ -1,7 +1,9 @@
 //! A queue that is fed: a task asks a portal for notifications and puts them on the queue, while it is consumed.
 
+mod alone;
 mod outage;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -13,6 +15,7 @@ use super::{Feed, Letters, Source, SourceError, Way};
 use crate::delivery::{Delivery, Receipt};
 use crate::services::ckan;
 
+use alone::alone;
 pub use outage::{Outage, Trouble};
 
 /// A queue and the task that feeds it.
@@ -39,11 +42,11 @@ pub struct Ground {
 }
 
 impl FedSource {
-    /// Begins to feed a queue of this name. Needs a runtime around.
+    /// Begins to feed a queue of this name in the file at `path`. Needs a runtime around.
     ///
     /// # Errors
     /// The portal cannot be asked with these settings.
-    pub fn open(queue: SqliteSource, feed: &Feed, name: &str) -> Result<Self, SourceError> {
+    pub fn open(queue: SqliteSource, feed: &Feed, path: &Path, name: &str) -> Result<Self, SourceError> {
         let client =
             ckan::Client::new(feed.portal.clone()).map_err(|error| SourceError::Unusable(error.to_string()))?;
         let site_url = feed.portal.site_url.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -51,13 +54,17 @@ impl FedSource {
         let (tell, has_looked) = watch::channel(false);
         let ground = Ground { client, site_url, book: queue.book(), queue: name.to_owned(), has_looked: tell };
         let mut task = JoinSet::new();
-        match &feed.way {
-            Way::Poll(settings) => task.spawn(super::poll::run(ground, settings.clone())),
-            Way::Outbox(_) => task.spawn(async move {
-                let _ = ground.has_looked.send(true);
-                std::future::pending().await
-            }),
-        };
+        let (way, path) = (feed.way.clone(), path.to_owned());
+        task.spawn(async move {
+            let _lock = alone(&path, &ground.has_looked).await;
+            match way {
+                Way::Poll(settings) => super::poll::run(ground, settings).await,
+                Way::Outbox(_) => {
+                    let _ = ground.has_looked.send(true);
+                    std::future::pending().await
+                }
+            }
+        });
         Ok(Self { queue, feed: task, has_looked })
     }
 }

@@ -112,7 +112,7 @@ fn open_alone(settings: &Settings, in_hand_max: usize) -> Result<Box<dyn Source>
         Address::Sqlite(path) => {
             let queue = sqlite::SqliteSource::open(path, settings)?;
             match &settings.feed {
-                Some(feed) => Box::new(fed::FedSource::open(queue, feed, &settings.name)?),
+                Some(feed) => Box::new(fed::FedSource::open(queue, feed, path, &settings.name)?),
                 None => Box::new(queue),
             }
         }

@@ -2,6 +2,12 @@
 
 use std::collections::BTreeMap;
 
+/// The ids that a filter asks for by name; `None` if it asks for something else.
+pub fn ids(text: &str) -> Option<impl Iterator<Item = &str>> {
+    let list = text.strip_prefix("id:(")?.strip_suffix(')')?;
+    Some(list.split(" OR ").map(|word| word.trim_matches('"')))
+}
+
 /// A filter as it was sent, half read.
 pub struct Filter<'a> {
     rest: &'a str,
@@ -42,11 +48,6 @@ impl<'a> Filter<'a> {
         let (field, rest) = self.rest.split_once(':').expect("a field");
         let value = fields[field];
         self.rest = rest;
-        if self.take("(") {
-            let (list, rest) = self.rest.split_once(')').expect("a list that ends");
-            self.rest = rest;
-            return list.split(" OR ").any(|word| word.trim_matches('"') == value);
-        }
         let behind = self.take("{");
         assert!(behind || self.take("["), "a range: {}", self.rest);
         let (range, rest) = self.rest.split_once(']').expect("a range that ends");
