@@ -22,7 +22,7 @@ use crate::observe::Observer;
 use crate::retry::RetryPolicy;
 use crate::services::ckan::CheckReport;
 use crate::services::{Failure, ffi};
-use crate::source::{self, Feed, SourceError, Way};
+use crate::source::{self, Feed, SourceError};
 use crate::store::{Store, StoreError};
 use crate::subscription::Member;
 use ground::Ground;
@@ -200,15 +200,15 @@ impl App {
         Ok(ground.runtime.block_on(source::look(&self.config.queue))?)
     }
 
-    /// Looks whether the portal's search finds what has changed, if the queue is fed by asking it; answers the stamp of
-    /// its newest dataset, if it has one.
+    /// Looks whether the portal that is asked for notifications can be asked; answers what it found, or `None` if none
+    /// is asked.
     ///
     /// # Errors
-    /// A service cannot be set up. The inner failure says that the search finds nothing, or does not answer.
-    pub fn check_poll(&self) -> Result<Option<Result<Option<String>, Failure>>, AppError> {
-        let Some(Feed { way: Way::Poll(_), .. }) = &self.config.queue.feed else { return Ok(None) };
+    /// A service cannot be set up. The inner failure says that nothing would ever be found, or that it does not answer.
+    pub fn check_feed(&self) -> Result<Option<Result<String, Failure>>, AppError> {
+        let Some(Feed { way, .. }) = &self.config.queue.feed else { return Ok(None) };
         let ground = Ground::lay(self, Store::in_memory()?)?;
-        Ok(Some(ground.runtime.block_on(source::poll::self_test(&ground.services.ckan))))
+        Ok(Some(ground.runtime.block_on(source::try_feed(way, &ground.services.ckan))))
     }
 
     /// Works on this thread until `stop` becomes `true` or, if that was asked for, the queue is empty.

@@ -135,20 +135,21 @@ impl Checked {
             Ok(Identity::Anonymous) | Err(_) => "without a token: nothing can be written".to_owned(),
         };
         self.facts.push(format!("CKAN {version} answers, {identity}"));
-        self.poll(app);
+        self.feed(app);
     }
 
-    /// Whether what changes can be found at all, where the portal is asked.
-    fn poll(&mut self, app: &App) {
-        match app.check_poll() {
+    /// Whether the portal can be asked for notifications at all.
+    fn feed(&mut self, app: &App) {
+        match app.check_feed() {
             Ok(None) => {}
-            Ok(Some(Ok(Some(stamp)))) => {
-                self.facts.push(format!("its search finds what has changed, most recently at {stamp}"));
-            }
-            Ok(Some(Ok(None))) => self.facts.push("its search answers, and has no dataset yet".to_owned()),
+            Ok(Some(Ok(fact))) => self.facts.push(fact),
             Ok(Some(Err(failure))) => {
-                let code = if failure.code == "ckan.incompatible" { "poll::blind" } else { "ckan::unreachable" };
-                self.service_trouble(Finding::error(code, failure.message), Exit::Unavailable);
+                let (code, exit) = match failure.code {
+                    "ckan.incompatible" | "ckan.bad-request" => ("feed::unusable", Exit::Unavailable),
+                    "ckan.not-authorized" => ("ckan::refused", Exit::Refused),
+                    _ => ("ckan::unreachable", Exit::Unavailable),
+                };
+                self.service_trouble(Finding::error(code, failure.message), exit);
             }
             Err(error) => self.findings.push(Finding::error("ckan::setup", error.to_string())),
         }

@@ -2,6 +2,7 @@
 
 mod alone;
 mod outage;
+mod size;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::services::ckan;
 
 use alone::alone;
 pub use outage::{Outage, Trouble};
+pub use size::Size;
 
 /// A queue and the task that feeds it.
 pub struct FedSource {
@@ -59,10 +61,7 @@ impl FedSource {
             let _lock = alone(&path, &ground.has_looked).await;
             match way {
                 Way::Poll(settings) => super::poll::run(ground, settings).await,
-                Way::Outbox(_) => {
-                    let _ = ground.has_looked.send(true);
-                    std::future::pending().await
-                }
+                Way::Outbox(settings) => super::outbox::run(ground, settings).await,
             }
         });
         Ok(Self { queue, feed: task, has_looked })

@@ -18,6 +18,7 @@ use bytes::Bytes;
 
 use crate::delivery::{Delivery, Letter, Receipt};
 use crate::retry::rung_name;
+use crate::services::{Failure, ckan};
 
 use backfill::{Find, Lookout, WithBackfill, lane_in_hand_max};
 pub use graveyard::{DeadLetter, Graveyard};
@@ -116,6 +117,23 @@ fn open_alone(settings: &Settings, in_hand_max: usize) -> Result<Box<dyn Source>
                 None => Box::new(queue),
             }
         }
+    })
+}
+
+/// Looks whether the portal behind `client` can be asked in this way; answers what it found, for people.
+///
+/// # Errors
+/// Nothing would ever be found, or the portal does not answer.
+pub async fn try_feed(way: &Way, client: &ckan::Client) -> Result<String, Failure> {
+    Ok(match way {
+        Way::Poll(_) => match poll::self_test(client).await? {
+            Some(stamp) => format!("its search finds what has changed, most recently at {stamp}"),
+            None => "its search answers, and has no dataset yet".to_owned(),
+        },
+        Way::Outbox(_) if outbox::self_test(client).await? => {
+            "its extension hands out what waits in the outbox".to_owned()
+        }
+        Way::Outbox(_) => "its extension answers, and nothing waits in the outbox".to_owned(),
     })
 }
 

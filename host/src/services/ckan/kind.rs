@@ -21,7 +21,7 @@ impl Kind {
 /// How the names of actions end that change nothing.
 const READS: [&str; 6] = ["_show", "_list", "_search", "_autocomplete", "_count", "_list_for_user"];
 /// Actions that change nothing and are named otherwise.
-const OTHER_READS: [&str; 9] = [
+const OTHER_READS: [&str; 10] = [
     "activity_diff",
     "current_package_list_with_resources",
     "datastore_info",
@@ -31,11 +31,13 @@ const OTHER_READS: [&str; 9] = [
     "am_following_dataset",
     "am_following_group",
     "am_following_user",
+    "worker_outbox_poll",
 ];
 /// How the names of actions end that leave the same behind however often they are done.
 const REPEATABLES: [&str; 6] = ["_update", "_patch", "_delete", "_purge", "_update_many", "_reorder"];
 /// Actions of that kind that are named otherwise.
-const OTHER_REPEATABLES: [&str; 3] = ["bulk_update_delete", "bulk_update_private", "bulk_update_public"];
+const OTHER_REPEATABLES: [&str; 4] =
+    ["bulk_update_delete", "bulk_update_private", "bulk_update_public", "worker_outbox_ack"];
 
 /// Judges an action by its name and its parameters, a JSON object. What is not known is done once.
 pub fn kind(name: &str, body: &[u8]) -> Kind {

@@ -8,6 +8,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use super::notices::Dataset;
 use crate::services::Failure;
 use crate::services::ckan::{Client, Listed, Listing, NOT_AUTHORIZED, NOT_FOUND, Order};
+use crate::source::fed::Size;
 
 /// How many datasets are listed at once at most; CKAN itself gives no more.
 const ROWS_MAX: usize = 1000;
@@ -15,10 +16,6 @@ const ROWS_MAX: usize = 1000;
 const ROWS_MIN: usize = 10;
 /// How many datasets are fetched from the search at once at most.
 const BATCH_MAX: usize = 100;
-/// What takes so long and fails may have been too much.
-const SLOW: Duration = Duration::from_secs(5);
-/// The code of an answer that is longer than we take.
-const TOO_LARGE: &str = "ckan.too-large";
 
 /// The portal as it is asked here.
 pub struct Portal {
@@ -45,7 +42,7 @@ impl Portal {
 
     /// A page of a listing. Nothing more is there when it is empty.
     pub async fn list(&mut self, listing: Listing<'_>) -> Result<Vec<Listed>, Failure> {
-        let listing = Listing { rows: self.rows.now.min(listing.rows), ..listing };
+        let listing = Listing { rows: self.rows.now().min(listing.rows), ..listing };
         let client = self.turn().await;
         let begun = Instant::now();
         let page = client.list(&listing).await;
@@ -74,7 +71,7 @@ impl Portal {
 
     /// How many datasets are fetched at once at most.
     pub fn batch(&self) -> usize {
-        self.batch.now
+        self.batch.now()
     }
 
     /// Datasets as the search knows them, without those that it does not.
@@ -114,54 +111,4 @@ pub fn drops_filters(seen: &str) -> Failure {
              CKAN may drop it, or an extension rewrite it: let `fq` pass for the host's user, or name CKAN's own address"
         ),
     )
-}
-
-/// How much is asked for at once: less when that was too much, more again little by little.
-#[derive(Debug, PartialEq, Eq)]
-struct Size {
-    now: usize,
-    min: usize,
-    max: usize,
-}
-
-impl Size {
-    fn new(min: usize, max: usize) -> Self {
-        Self { now: max, min, max }
-    }
-
-    /// Learns from how a request ended, and how long that took.
-    fn learn(&mut self, failure: Option<&Failure>, took: Duration) {
-        self.now = match failure {
-            None => (self.now + self.now / 10 + 1).min(self.max),
-            Some(failure) if took >= SLOW || failure.code == TOO_LARGE => (self.now / 2).max(self.min),
-            // Whoever is away would not have answered less either.
-            Some(_) => self.now,
-        };
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn less_is_asked_for_when_it_was_too_much_and_more_again_little_by_little() {
-        let mut size = Size::new(10, 1000);
-        let failure = Failure::retryable("ckan.unavailable", "no answer");
-        size.learn(Some(&failure), Duration::from_millis(20));
-        assert_eq!(size.now, 1000, "it was away");
-        size.learn(Some(&Failure::permanent(TOO_LARGE, "too much")), Duration::ZERO);
-        assert_eq!(size.now, 500);
-        for expected in [250, 125, 62, 31, 15, 10, 10] {
-            size.learn(Some(&failure), SLOW);
-            assert_eq!(size.now, expected);
-        }
-        let steps = (1..).find(|_| {
-            size.learn(None, Duration::ZERO);
-            size.now == 1000
-        });
-        assert!(steps.is_some_and(|steps| (20..60).contains(&steps)), "{steps:?}");
-        size.learn(None, Duration::ZERO);
-        assert_eq!(size.now, 1000);
-    }
 }
