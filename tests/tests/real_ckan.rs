@@ -137,8 +137,8 @@ fn the_command_ckan_runs_on_a_sites_own_settings() {
         assert!(String::from_utf8_lossy(&shown.stdout).contains("'trees'"), "{version}: {shown:?}");
 
         let mut jobs = site.spawn_ckan(&["jobs", "worker"]);
-        jobs.wait_for_line("Listening on", Duration::from_secs(60));
-        assert!(jobs.is_running(), "{version}: {}", jobs.report());
+        let line = jobs.wait_for_line("Using configuration file", Duration::from_secs(60));
+        assert!(line.contains(site.ini().to_str().unwrap()), "{version}: {line}");
     }
 }
 
