@@ -8,6 +8,8 @@ mod end;
 #[path = "real_ckan/extension.rs"]
 mod extension;
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use worker_tests::ckan::{self, Ckan, Site};
 
@@ -71,7 +73,7 @@ fn ids(found: &Value) -> Vec<String> {
 }
 
 #[test]
-fn what_ckan_took_survives_a_stop_and_a_kill() {
+fn what_ckan_took_survives_a_stop_a_kill_and_the_loss_of_its_database_connections() {
     for version in ckan::versions() {
         let Some(ckan) = Ckan::shared(version) else { return };
         let site = ckan.site("stopped").start();
@@ -82,6 +84,7 @@ fn what_ckan_took_survives_a_stop_and_a_kill() {
         create(&site, "before-the-kill", &json!({}));
         site.kill();
         site.start();
+        site.cut_database();
         for name in ["before-the-stop", "before-the-kill"] {
             assert_eq!(site.call("package_show", &json!({"id": name}))["name"], name, "{version}");
         }
@@ -120,6 +123,22 @@ fn the_editor_may_not_do_what_the_sysadmin_may() {
         }
         let known = site.call_as(site.editor_token(), "user_show", &json!({"id": "editor"})).unwrap();
         assert_eq!((&known["name"], &known["sysadmin"]), (&json!("editor"), &json!(false)), "{version}");
+    }
+}
+
+#[test]
+fn the_command_ckan_runs_on_a_sites_own_settings() {
+    for version in ckan::versions() {
+        let Some(ckan) = Ckan::shared(version) else { return };
+        let site = ckan.site("command").start();
+        create(&site, "trees", &json!({}));
+        let shown = site.ckan(&["dataset", "show", "trees"]);
+        assert!(shown.status.success(), "{version}: {shown:?}");
+        assert!(String::from_utf8_lossy(&shown.stdout).contains("'trees'"), "{version}: {shown:?}");
+
+        let mut jobs = site.spawn_ckan(&["jobs", "worker"]);
+        let line = jobs.wait_for_line("Using configuration file", Duration::from_secs(60));
+        assert!(line.contains(site.ini().to_str().unwrap()), "{version}: {line}");
     }
 }
 
