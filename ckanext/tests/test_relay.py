@@ -33,10 +33,9 @@ def command(ini, tmp_path, exchange):
     def make(*arguments, url=portal_module.AMQP_URL):
         settings = tmp_path / f"{name('ckan')}.ini"
         url = url.replace("%", "%%")
-        settings.write_text(
-            f"[app:main]\nuse = config:{ini}\nckanext.worker.amqp_url = {url}\n"
-            f"ckanext.worker.exchange = {exchange.name}\n"
-        )
+        ours = f"ckanext.worker.amqp_url = {url}\nckanext.worker.exchange = {exchange.name}\n"
+        lines = [line for line in Path(ini).read_text().splitlines(True) if not line.startswith("ckanext.worker.")]
+        settings.write_text("".join(lines).replace("[app:main]\n", f"[app:main]\n{ours}", 1))
         return [str(Path(sys.executable).with_name("ckan")), "-c", str(settings), "worker", *arguments]
 
     return make
