@@ -33,7 +33,7 @@ class Broker:
             self._parameters = pika.URLParameters(url)
         except Exception:
             # The reason might quote the URL, and with it the password.
-            raise ValueError("ckanext.worker.amqp_url is not of the form amqp://user:password@host:5672/vhost") from None
+            raise ValueError("ckanext.worker.amqp_url is not like amqp://user:password@host:5672/vhost") from None
         self._parameters.socket_timeout = self._parameters.blocked_connection_timeout = _TIMEOUT_SECONDS
         self.exchange = exchange
         self._connection = None
