@@ -48,10 +48,12 @@ class Exchange:
 
         def arrived() -> bool:
             # One after another: a consumer would be given more than are asked for, and take them along at its end.
-            method, properties, body = self._channel.basic_get(queue, auto_ack=True)
-            if method is not None:
+            while len(messages) < count:
+                method, properties, body = self._channel.basic_get(queue, auto_ack=True)
+                if method is None:
+                    return False
                 messages.append((method, properties, json.loads(body)))
-            return len(messages) == count
+            return True
 
         assert eventually(arrived), f"{len(messages)} of {count} messages have arrived"
         return messages
@@ -119,5 +121,5 @@ def eventually(condition: Any, seconds: float = 60) -> bool:
     while not condition():
         if time.monotonic() > deadline:
             return False
-        time.sleep(0.005)
+        time.sleep(0.02)
     return True

@@ -87,7 +87,8 @@ def test_only_sysadmins_are_let_in(portal, editor, action, arguments):
 
 
 def test_what_is_gone_when_it_is_delivered_is_deleted(portal, organization):
-    made = portal.call("package_create", name=name(), owner_org=organization, resources=[{"url": "http://127.0.0.1:9/a"}])
+    made = portal.call("package_create", name=name(), owner_org=organization,
+                       resources=[{"url": "http://127.0.0.1:9/a"}])
     created = ids(portal.poll())
     portal.call("dataset_purge", id=made["id"])
     early = {body["routing_key"]: body for body in (

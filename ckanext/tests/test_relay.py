@@ -33,10 +33,9 @@ def command(ini, tmp_path, exchange):
     def make(*arguments, url=portal_module.AMQP_URL):
         settings = tmp_path / f"{name('ckan')}.ini"
         url = url.replace("%", "%%")
-        settings.write_text(
-            f"[app:main]\nuse = config:{ini}\nckanext.worker.amqp_url = {url}\n"
-            f"ckanext.worker.exchange = {exchange.name}\n"
-        )
+        ours = f"ckanext.worker.amqp_url = {url}\nckanext.worker.exchange = {exchange.name}\n"
+        lines = [line for line in Path(ini).read_text().splitlines(True) if not line.startswith("ckanext.worker.")]
+        settings.write_text("".join(lines).replace("[app:main]\n", f"[app:main]\n{ours}", 1))
         return [str(Path(sys.executable).with_name("ckan")), "-c", str(settings), "worker", *arguments]
 
     return make
@@ -70,12 +69,12 @@ def start(command, tmp_path):
         relay.wait()
 
 
-def fill(portal, count):
-    """Rows of datasets that do not exist; `count` of them."""
+def fill(portal, count, routing_key="Package"):
+    """Rows of what does not exist; `count` of them."""
     portal.sql(
         "insert into worker_outbox (message_id, created, routing_key, operation, entity_id, package_id)"
-        " select gen_random_uuid(), now(), 'Package', 'changed', 'd' || n, 'd' || n from generate_series(1, :n) n",
-        n=count,
+        " select gen_random_uuid(), now(), :key, 'changed', 'd' || n, 'd' || n from generate_series(1, :n) n",
+        n=count, key=routing_key,
     )
 
 
@@ -118,14 +117,15 @@ def test_what_no_queue_takes_stays_in_the_outbox_until_one_does(portal, once, ex
     assert waiting(portal) == 0
 
 
-def test_what_no_queue_takes_holds_up_nothing_else(portal, dataset, once, exchange):
+def test_what_no_queue_takes_holds_up_nothing_else(portal, once, exchange):
     queue = exchange.queue("Package")
-    for resource in dataset["resources"]:
-        portal.call("resource_patch", id=resource["id"], hash="1234")
+    # More than a batch, and all of them older.
+    fill(portal, 150, "Resource")
+    fill(portal, 3)
     ended = once()
     assert ended.returncode == 1
-    assert [method.routing_key for method, _, _ in exchange.read(queue)] == ["Package", "Package"]
-    assert {routing_key for routing_key, _, _ in portal.told()} == {"Resource"}
+    assert [method.routing_key for method, _, _ in exchange.read(queue)] == ["Package"] * 3
+    assert [routing_key for routing_key, _, _ in portal.told()] == ["Resource"] * 150
 
 
 def test_a_broker_that_is_down_loses_nothing_and_stops_no_save(portal, dataset, once, exchange):
@@ -134,6 +134,7 @@ def test_a_broker_that_is_down_loses_nothing_and_stops_no_save(portal, dataset, 
     ended = once(url=road.url)
     assert ended.returncode == 1
     assert "cannot be used" in ended.stderr
+    assert "Connection refused" in ended.stderr
     assert f":{road.password}@" not in ended.stderr
     assert "Traceback" not in ended.stderr
     assert portal.call("package_show", id=dataset["id"])["notes"] == "saved without a broker"

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 import ckan.plugins as plugins
 
-from ckanext.worker import outbox
+from ckanext.worker import collect, outbox
 from portal import name
 
 
@@ -128,6 +128,15 @@ def test_a_session_that_is_closed_and_used_again_leaves_nothing(portal, inside, 
     package = made()
     inside.Session.commit()
     assert portal.told() == [("Package", "new", package.id)]
+
+
+def test_what_was_rolled_back_is_not_kept(inside, made):
+    with inside.Session.begin_nested():
+        made()
+    session = inside.Session()
+    assert session.info[collect._KEY]
+    inside.Session.rollback()
+    assert session.info[collect._KEY] == {}
 
 
 def test_of_several_changes_in_one_transaction_the_strongest_is_told_of(portal, inside, made):

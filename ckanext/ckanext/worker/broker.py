@@ -9,7 +9,7 @@ from typing import Any
 import pika
 from pika.exceptions import AMQPError, ChannelClosedByBroker, NackError, UnroutableError
 
-# The broker that is down fails once more if it says nothing for so long.
+# A broker that says nothing for so long counts as gone.
 _TIMEOUT_SECONDS = 30
 
 _NOT_FOUND = 404
@@ -33,7 +33,7 @@ class Broker:
             self._parameters = pika.URLParameters(url)
         except Exception:
             # The reason might quote the URL, and with it the password.
-            raise ValueError("ckanext.worker.amqp_url is not of the form amqp://user:password@host:5672/vhost") from None
+            raise ValueError("ckanext.worker.amqp_url is not like amqp://user:password@host:5672/vhost") from None
         self._parameters.socket_timeout = self._parameters.blocked_connection_timeout = _TIMEOUT_SECONDS
         self.exchange = exchange
         self._connection = None
@@ -41,7 +41,8 @@ class Broker:
 
     def __str__(self) -> str:
         it = self._parameters
-        return f"amqp://{it.credentials.username}@{it.host}:{it.port}/{it.virtual_host}"
+        scheme = "amqps" if it.ssl_options else "amqp"
+        return f"{scheme}://{it.credentials.username}@{it.host}:{it.port}/{it.virtual_host}"
 
     def connect(self) -> None:
         """Connects, if not connected, and makes the exchange if there is none."""
@@ -106,14 +107,9 @@ class Broker:
 
 
 def _reason(error: BaseException) -> str:
-    """What is wrong, in a few words: pika wraps the cause in layers without a text."""
-    seen = error
-    for _ in range(5):
-        if str(seen).strip("() "):
-            break
-        inner = getattr(seen, "exceptions", None) or getattr(seen, "args", None) or [seen.__cause__]
-        if not isinstance(inner[-1], BaseException):
-            break
-        seen = inner[-1]
-    text = " ".join(str(seen).split())
-    return f"{type(seen).__name__}: {text}" if text.strip("() ") else type(seen).__name__
+    """What is wrong, in a few words: where pika gives no text itself, the cause is wrapped in what it raises."""
+    text = str(error)
+    if not text and error.args:
+        wrapped = error.args[-1]
+        text = str(getattr(wrapped, "exception", None) or wrapped)
+    return " ".join(text.split()) or type(error).__name__

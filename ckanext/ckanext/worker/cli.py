@@ -77,7 +77,7 @@ def clear(yes: bool) -> None:
         click.confirm(f"Throw away {total} messages that no worker has been told of?", abort=True, err=True)
     thrown_away = outbox.clear(model.Session.connection())
     model.Session.commit()
-    click.echo(f"{thrown_away} messages thrown away.")
+    click.echo(f"Thrown away: {thrown_away}")
 
 
 def _connection() -> Any:

@@ -33,7 +33,16 @@ table = sa.Table(
     sa.Column("payload", sa.Text),
 )
 
-_INSERT = table.insert().inline()
+_WRITTEN = [column.name for column in table.columns if column.name != "id"]
+
+# One round trip to the database instead of three: a user waits for it.
+_WRITE = (
+    f"SAVEPOINT worker_outbox; INSERT INTO worker_outbox ({', '.join(_WRITTEN)}) VALUES {{rows}};"
+    " RELEASE SAVEPOINT worker_outbox"
+)
+_ROW = f"({', '.join(['%s'] * len(_WRITTEN))})"
+_UNDO = "ROLLBACK TO SAVEPOINT worker_outbox"
+
 _IS_THERE = sa.text("select to_regclass('worker_outbox') is not null")
 _UNDEFINED_TABLE = "42P01"
 
@@ -57,10 +66,11 @@ def write(connection: Any, changes: Iterable[Any], actor: Optional[str], origin:
         dict(change._asdict(), message_id=str(uuid.uuid4()), created=now, actor=actor, origin=origin)
         for change in changes
     ]
+    values = tuple(row[column] for row in rows for column in _WRITTEN)
     try:
-        with connection.begin_nested():
-            connection.execute(_INSERT, rows)
+        connection.exec_driver_sql(_WRITE.format(rows=", ".join([_ROW] * len(rows))), values)
     except sa.exc.DBAPIError as error:
+        connection.exec_driver_sql(_UNDO)
         if getattr(error.orig, "pgcode", None) != _UNDEFINED_TABLE:
             raise
         _say_missing()

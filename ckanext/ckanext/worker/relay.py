@@ -59,9 +59,9 @@ class Relay:
         while not self._stop.is_set():
             try:
                 self._broker.connect()
-                published = self._batch()
+                taken = self._batch()
                 self._well()
-                if not published:
+                if not taken:
                     self._broker.rest(self._interval, self._stop)
             except (Gone, SQLAlchemyError, outbox.TableMissing) as error:
                 self._say(self._sentence(error))
@@ -81,7 +81,7 @@ class Relay:
         return self._trouble
 
     def _batch(self) -> int:
-        """Publishes the oldest rows that nobody else has; answers how many."""
+        """Publishes the oldest rows that nobody else has; answers how many it took, published or not."""
         confirmed: list[int] = []
         gone: Optional[Gone] = None
         try:
@@ -109,7 +109,7 @@ class Relay:
             model.Session.remove()
         if gone is not None:
             raise gone
-        return len(confirmed)
+        return len(rows)
 
     def _keys_to_leave(self) -> list[str]:
         now = time.monotonic()
