@@ -13,6 +13,10 @@ use worker_tests::{Consumed, eventually, eventually_some};
 /// How many write at the same time.
 const CLIENTS: usize = 4;
 
+/// How many datasets a client has written since it wrote the one that it deletes: what is gone before anybody has asked
+/// leaves no trace to find.
+const LATER: usize = 10;
+
 /// How long a client tries until the portal answers again.
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -49,13 +53,18 @@ impl Clients {
         for client in 0..CLIENTS {
             scope.spawn(move || {
                 for number in (client..self.count).step_by(CLIENTS) {
-                    let id = id(number);
-                    let last = write_one(site, number, &id);
-                    self.saved.lock().unwrap().insert(id, last);
+                    self.saved(number, write(site, number));
                     self.done.fetch_add(1, Ordering::SeqCst);
+                    if let Some(earlier) = number.checked_sub(LATER * CLIENTS).filter(|earlier| earlier % 3 == 0) {
+                        self.saved(earlier, delete(site, earlier));
+                    }
                 }
             });
         }
+    }
+
+    fn saved(&self, number: usize, last: Last) {
+        self.saved.lock().unwrap().insert(id(number), last);
     }
 
     /// Waits until so many datasets are written.
@@ -100,16 +109,20 @@ impl Clients {
             untrue += usize::from(*last != held);
             *last = held;
         }
+        let deleted = saved.values().filter(|last| **last == Last::Deleted).count();
+        assert!(deleted > 0, "some are deleted");
         assert!(saved.len() == self.count && untrue <= CLIENTS, "{untrue} writes are not as CKAN has said");
     }
 
-    /// The datasets of whose end nothing was heard.
-    pub fn missing(&self, heard: &[Consumed]) -> Vec<String> {
+    /// The datasets of whose end nothing was heard; without those that came and went between two questions, if those
+    /// are `asked`.
+    pub fn missing(&self, heard: &[Consumed], asked: bool) -> Vec<String> {
         let heard_of = |id: &str, how: &dyn Fn(&Consumed) -> bool| {
             heard.iter().any(|run| run.routing_key == "Package" && run.id.as_deref() == Some(id) && how(run))
         };
         let saved = self.saved.lock().unwrap();
         let is_heard = |id: &str, last: &Last| match last {
+            Last::Deleted if asked && !heard_of(id, &|_| true) => true,
             Last::Deleted => heard_of(id, &|run| run.operation == "deleted"),
             Last::Title(title) => heard_of(id, &|run| run.title.as_ref() == Some(title)),
         };
@@ -136,7 +149,8 @@ fn id(number: usize) -> String {
     format!("{number:08x}-0000-4000-8000-000000000000")
 }
 
-fn write_one(site: &Site, number: usize, id: &str) -> Last {
+fn write(site: &Site, number: usize) -> Last {
+    let id = id(number);
     let resources = json!([{"name": "a", "url": format!("http://files.example/{number}.csv"), "format": "CSV"}]);
     let dataset = json!({
         "id": id, "name": format!("dataset-{number}"), "title": "first", "owner_org": "test-org", "resources": resources,
@@ -145,11 +159,12 @@ fn write_one(site: &Site, number: usize, id: &str) -> Last {
     save(site, "package_create", &dataset, 409);
     let title = format!("last {number}");
     save(site, "package_patch", &json!({"id": id, "title": title}), 0);
-    match number % 6 {
-        0 => save(site, "package_delete", &json!({"id": id}), 404),
-        3 => save(site, "dataset_purge", &json!({"id": id}), 404),
-        _ => return Last::Title(title),
-    }
+    Last::Title(title)
+}
+
+fn delete(site: &Site, number: usize) -> Last {
+    let action = if number.is_multiple_of(2) { "package_delete" } else { "dataset_purge" };
+    save(site, action, &json!({"id": id(number)}), 404);
     Last::Deleted
 }
 
