@@ -61,7 +61,7 @@ impl FedSource {
                 Way::Poll(settings) => super::poll::run(ground, settings).await,
                 Way::Outbox(_) => {
                     let _ = ground.has_looked.send(true);
-                    std::future::pending().await
+                    std::future::pending::<()>().await;
                 }
             }
         });
