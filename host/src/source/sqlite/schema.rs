@@ -237,7 +237,7 @@ mod tests {
              PRAGMA user_version = 2;",
         )
         .unwrap();
-        let all = "SELECT id || ' ' || message_id || ' ' || held_by || ' ' || bytes FROM message
+        let all = "SELECT message.id || ' ' || message_id || ' ' || held_by || ' ' || bytes FROM message
             JOIN body ON body.id = message.body";
         assert_eq!(ensure(&mut file).unwrap(), VERSION);
         assert_eq!((texts(&file, all), version(&file).unwrap()), (vec!["41 m-1 somebody one".to_owned()], VERSION));
