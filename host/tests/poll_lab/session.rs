@@ -70,6 +70,10 @@ impl Session {
 
     /// Starts the host.
     pub fn open(&self) -> Box<dyn Source> {
+        if !self.poll.sweep.is_zero() {
+            let long_ago = "UPDATE progress SET text = '0' WHERE name = 'poll.swept'";
+            self.file().execute(long_ago, []).unwrap();
+        }
         source::open(&self.settings(), 100).unwrap()
     }
 
@@ -90,9 +94,9 @@ impl Session {
         source.close().await;
     }
 
-    /// Starts a sweep with each start of the host.
+    /// Makes a sweep due with each start of the host from now on.
     pub fn sweep_always(&mut self) {
-        self.poll.sweep = Duration::from_millis(1);
+        self.poll.sweep = Duration::from_secs(3600);
     }
 
     /// Works on what is live until the queue says that it is empty.

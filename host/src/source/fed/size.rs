@@ -56,7 +56,7 @@ mod tests {
             size.learn(Some(&failure), SLOW);
             assert_eq!(size.now, expected);
         }
-        let steps = (1..).find(|_| {
+        let steps = (1..100).find(|_| {
             size.learn(None, Duration::ZERO);
             size.now == 1000
         });

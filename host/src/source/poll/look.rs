@@ -40,11 +40,10 @@ impl Poll {
                 order: Order::ByStamp(behind),
                 rows: usize::MAX,
             };
-            let mut page = self.portal.list(listing).await?;
-            let Some(last) = page.pop() else { break };
-            page.push(last.clone());
-            self.bring_changed(page).await?;
-            reached = Some(last);
+            let page = self.portal.list(listing).await?;
+            let Some(last) = page.last() else { break };
+            self.bring_changed(&page).await?;
+            reached = Some(last.clone());
         }
         match reached {
             Some(last) if last.stamp > self.progress.cursor => self.move_cursor(last.stamp).await,
@@ -53,11 +52,11 @@ impl Poll {
     }
 
     /// Puts on the queue what nobody has seen of a page.
-    async fn bring_changed(&mut self, page: Vec<Listed>) -> Result<(), Trouble> {
+    async fn bring_changed(&mut self, page: &[Listed]) -> Result<(), Trouble> {
         let ids = page.iter().map(|listed| listed.id.clone()).collect();
         let known = self.book.seen(ids).await?;
         let (mut intake, mut begun) = (Intake::default(), Instant::now());
-        for listed in &page {
+        for listed in page {
             let known = known.get(&listed.id);
             if is_seen(known, listed) || self.progress.is_for_the_first_sweep(known, listed) {
                 continue;

@@ -117,14 +117,14 @@ impl Turn {
 
 impl Poll {
     async fn go_on(mut self) {
-        let (mut begin, mut look, mut sweep) = (Turn::now(), Turn::now(), Turn::now());
+        let (mut start, mut look, mut sweep) = (Turn::now(), Turn::now(), Turn::now());
         loop {
-            let done = self.begin().await;
-            begin.is_over(&self.site_url, &done, Duration::ZERO);
-            if done.is_ok() {
+            let begun = self.begin().await;
+            start.is_over(&self.site_url, &begun, Duration::ZERO);
+            if begun.is_ok() {
                 break;
             }
-            sleep_until(begin.due).await;
+            sleep_until(start.due).await;
         }
         look.due = Instant::now();
         loop {

@@ -131,7 +131,7 @@ impl Names {
 mod tests {
     use super::*;
 
-    fn dataset(resources: Value) -> Dataset {
+    fn dataset(resources: &Value) -> Dataset {
         let dataset =
             json!({"id": "d", "name": "d", "metadata_modified": "2026-01-01T00:00:01", "resources": resources});
         dataset.as_object().unwrap().clone()
@@ -145,7 +145,7 @@ mod tests {
 
     /// What is told when resources were `before` (`None` for a dataset that nobody knew) and are `after`.
     #[track_caller]
-    fn check(before: Option<Value>, after: Value, is_young: bool, expected: &[&str]) {
+    fn check(before: Option<&Value>, after: &Value, is_young: bool, expected: &[&str]) {
         let listed = listed();
         let before = before.map(dataset);
         let known = before.map(|dataset| Change { listed: &listed, dataset: &dataset, known: None, is_young }.seen());
@@ -168,18 +168,18 @@ mod tests {
     fn resources_are_told_of_that_are_new_changed_or_gone_and_the_dataset_last() {
         let (a, b) = (json!({"id": "a", "url": "1"}), json!({"id": "b", "url": "1"}));
         let other = json!({"id": "a", "url": "2"});
-        check(None, json!([a, b]), true, &["Resource new a", "Resource new b", "Package new d"]);
-        check(None, json!([a]), false, &["Resource changed a", "Package changed d"]);
-        check(Some(json!([a, b])), json!([a, b]), true, &["Package changed d"]);
-        check(Some(json!([a])), json!([a, b]), true, &["Resource new b", "Package changed d"]);
+        check(None, &json!([a, b]), true, &["Resource new a", "Resource new b", "Package new d"]);
+        check(None, &json!([a]), false, &["Resource changed a", "Package changed d"]);
+        check(Some(&json!([a, b])), &json!([a, b]), true, &["Package changed d"]);
+        check(Some(&json!([a])), &json!([a, b]), true, &["Resource new b", "Package changed d"]);
         check(
-            Some(json!([a, b])),
-            json!([other]),
+            Some(&json!([a, b])),
+            &json!([other]),
             false,
             &["Resource changed a", "Resource deleted b", "Package changed d"],
         );
         let stamped = json!({"id": "a", "url": "1", "metadata_modified": "2026"});
-        check(Some(json!([a])), json!([stamped]), false, &["Package changed d"]);
+        check(Some(&json!([a])), &json!([stamped]), false, &["Package changed d"]);
     }
 
     #[test]
@@ -187,7 +187,7 @@ mod tests {
         for (stamp, expected) in
             [("2026-01-01T00:00:01.000999", true), ("2026-01-01T00:00:00.999999", false), ("", false)]
         {
-            let mut dataset = dataset(json!([]));
+            let mut dataset = dataset(&json!([]));
             dataset.insert("metadata_modified".to_owned(), json!(stamp));
             assert_eq!(is_as_listed(&dataset, &listed()), expected, "{stamp}");
         }
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn what_happens_twice_has_two_names() {
-        let (listed, dataset) = (listed(), dataset(json!([])));
+        let (listed, dataset) = (listed(), dataset(&json!([])));
         let change = Change { listed: &listed, dataset: &dataset, known: None, is_young: false };
         let name = || change.messages("")[0].id.clone().unwrap();
         let (one, other) = (name(), name());

@@ -122,8 +122,8 @@ impl Poll {
     ) -> Result<(), Trouble> {
         let mut sweep = self.sweep_so_far().clone();
         let queue = backfill_queue(&self.queue);
-        // The first time, what is there already is told to those who want to hear everything.
-        let is_told = self.progress.swept_ms.is_some() || self.settings.start == Start::Everything;
+        // The first time, what was there already is told to those who want to hear everything.
+        let all_are_told = self.progress.swept_ms.is_some() || self.settings.start == Start::Everything;
         let mut intake = Intake::default();
         for listed in listed {
             let Some(dataset) = datasets.get(&listed.id).filter(|dataset| is_as_listed(dataset, listed)) else {
@@ -133,7 +133,7 @@ impl Poll {
             let known = known.get(&listed.id);
             let change = Change { listed, dataset, known, is_young: listed.created > self.progress.begin };
             *(if known.is_none() { &mut sweep.new } else { &mut sweep.changed }) += 1;
-            if is_told {
+            if all_are_told || listed.stamp > self.progress.begin {
                 let messages = change.messages(&self.site_url).into_iter();
                 intake.messages.extend(messages.map(|message| (queue.clone(), message)));
             }

@@ -200,3 +200,81 @@ fn seen(row: &Row<'_>) -> rusqlite::Result<Seen> {
         resources: serde_json::from_str(&resources).unwrap_or_default(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Config;
+
+    fn known(dataset: &str, number: u8) -> Seen {
+        let resources = BTreeMap::from([("r\"1".to_owned(), u64::MAX), ("r2".to_owned(), 0)]);
+        let look = Some(Fingerprint([number; 16]));
+        Seen { dataset: dataset.to_owned(), stamp: format!("stamp {number}"), look, is_gone: false, resources }
+    }
+
+    fn message(body: &'static str) -> Message {
+        Message { routing_key: "Package".to_owned(), body: body.into(), id: None, only: None }
+    }
+
+    fn file(dir: &std::path::Path) -> QueueFile {
+        let path = dir.join("queue.db");
+        let url = format!("sqlite:{}", path.display());
+        QueueFile::open(&path, &Config::from_map([("ckan.site_id", "portal"), ("amqp.url", &url)]).unwrap().queue)
+            .unwrap()
+    }
+
+    #[test]
+    fn what_is_taken_in_is_known_and_waits_in_its_queue() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut file = file(dir.path());
+        let (live, other) = (file.queue.clone(), "other".to_owned());
+        file.take_in(&Intake {
+            messages: vec![(live.clone(), message("1")), (other.clone(), message("2")), (other.clone(), message("3"))],
+            seen: vec![known("b", 1), known("a", 2), known("C", 3)],
+            progress: vec![("cursor", "7".to_owned())],
+            pulled: vec![9, 3],
+            ..Intake::default()
+        })
+        .unwrap();
+        assert_eq!((file.ready(&live).unwrap(), file.ready(&other).unwrap()), (1, 2));
+        assert_eq!(file.seen("b").unwrap(), Some(known("b", 1)));
+        assert_eq!(file.seen("c").unwrap(), None);
+        // By bytes, as the search orders them.
+        assert_eq!(file.seen_between("", None, 9).unwrap(), [known("C", 3), known("a", 2), known("b", 1)]);
+        assert_eq!(file.seen_between("C", Some("a"), 9).unwrap(), [known("a", 2)]);
+        assert_eq!(file.seen_between("", None, 1).unwrap().len(), 1);
+        assert_eq!(file.progress().unwrap(), BTreeMap::from([("cursor".to_owned(), "7".to_owned())]));
+        assert_eq!(file.pulled().unwrap(), [3, 9]);
+        file.take_in(&Intake {
+            seen: vec![known("b", 4)],
+            gone: vec!["a".to_owned()],
+            progress: vec![("cursor", "8".to_owned())],
+            acknowledged: vec![3],
+            ..Intake::default()
+        })
+        .unwrap();
+        assert_eq!(file.seen("a").unwrap(), Some(Seen { look: None, is_gone: true, ..known("a", 2) }));
+        assert_eq!(file.seen_between("", None, 9).unwrap(), [known("C", 3), known("b", 4)]);
+        assert_eq!((file.progress().unwrap()["cursor"].as_str(), file.pulled().unwrap()), ("8", vec![9]));
+    }
+
+    #[test]
+    fn all_of_an_intake_is_written_or_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut file = file(dir.path());
+        let broken = "CREATE TRIGGER broken BEFORE INSERT ON progress BEGIN SELECT RAISE(ABORT, 'broken'); END;";
+        file.store.write(|change| change.execute_batch(broken)).unwrap();
+        let live = file.queue.clone();
+        let intake = Intake {
+            messages: vec![(live.clone(), message("1"))],
+            seen: vec![known("a", 1)],
+            progress: vec![("cursor", "7".to_owned())],
+            ..Intake::default()
+        };
+        file.take_in(&intake).unwrap_err();
+        assert_eq!((file.ready(&live).unwrap(), file.seen("a").unwrap()), (0, None));
+        file.store.write(|change| change.execute_batch("DROP TRIGGER broken")).unwrap();
+        file.take_in(&intake).unwrap();
+        assert_eq!((file.ready(&live).unwrap(), file.seen("a").unwrap()), (1, Some(known("a", 1))));
+    }
+}

@@ -217,12 +217,34 @@ mod tests {
         assert_eq!(texts(&file, letters), ["0-7 archive permanent 1 4 5 Package 7B", "0-8 - malformed 1 6 7  FF"]);
         let tables = "SELECT name FROM sqlite_schema WHERE name LIKE 'old%' OR name = 'dead_letter'";
         assert_eq!(texts(&file, tables), [""; 0]);
+        assert_eq!(texts(&file, "SELECT name FROM sqlite_schema WHERE name = 'seen'"), ["seen"]);
         // Again there is nothing to do.
         assert_eq!(ensure(&mut file).unwrap(), VERSION);
         assert_eq!(texts(&file, "SELECT message_id FROM message ORDER BY id"), ids);
         // Numbers go on: what was once settled by its number is never another message.
         file.execute_batch("DELETE FROM message; INSERT INTO message (queue, routing_key, message_id, published_ms, size, body) VALUES ('q', 'k', 'n', 1, 0, 1)").unwrap();
         assert_eq!(texts(&file, "SELECT CAST(id AS TEXT) FROM message"), ["4"]);
+    }
+
+    #[test]
+    fn a_file_of_the_second_version_keeps_everything_and_can_be_fed() {
+        let mut file = Connection::open_in_memory().unwrap();
+        file.execute_batch(TABLES).unwrap();
+        file.execute_batch(
+            "INSERT INTO body (id, bytes) VALUES (7, 'one');
+             INSERT INTO message (id, queue, routing_key, message_id, published_ms, held_by, size, body)
+             VALUES (41, 'q', 'Package', 'm-1', 1, 'somebody', 3, 7);
+             PRAGMA user_version = 2;",
+        )
+        .unwrap();
+        let all = "SELECT message.id || ' ' || message_id || ' ' || held_by || ' ' || bytes FROM message
+            JOIN body ON body.id = message.body";
+        assert_eq!(ensure(&mut file).unwrap(), VERSION);
+        assert_eq!((texts(&file, all), version(&file).unwrap()), (vec!["41 m-1 somebody one".to_owned()], VERSION));
+        for table in ["seen", "progress", "pulled"] {
+            assert_eq!(texts(&file, &format!("SELECT CAST(count(*) AS TEXT) FROM {table}")), ["0"]);
+        }
+        assert_eq!(ensure(&mut file).unwrap(), VERSION);
     }
 
     #[test]
