@@ -138,7 +138,7 @@ fn without_a_backfill_there_is_no_lane(stage: &Stage) {
     assert!(worker.wait(SOON).success(), "{}", worker.report());
     assert_eq!(stage.runs(), 1);
     let said = stage.done(&["queue", "status"]);
-    assert!(!said.contains("backfill"), "{said}");
+    assert!(!said.contains("\nbackfill"), "{said}");
     assert_eq!(stage.waiting().1.unwrap_or_default(), 0);
     stage.done(&["topology", "check"]);
     assert_eq!(stage.portal.asked(), 0);
