@@ -50,10 +50,7 @@ impl Portal {
         let address = listener.local_addr().unwrap();
         let app = Router::new().route("/api/3/action/package_search", post(search)).with_state(Arc::clone(&site));
         // It lives as long as the runtime.
-        let _entered = runtime.enter();
-        #[expect(clippy::disallowed_methods, reason = "it ends with its runtime")]
-        drop(tokio::spawn(async move { axum::serve(listener, app).await }));
-        drop(_entered);
+        drop(runtime.spawn(async move { axum::serve(listener, app).await }));
         Self { address, site, _runtime: runtime }
     }
 
