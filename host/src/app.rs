@@ -244,7 +244,8 @@ impl App {
         let source = {
             // Opening a source starts its tasks.
             let _entered = runtime.enter();
-            source::open(&self.config.queue, self.in_hand_max(&members))?
+            let open = if self.config.ckan.dry_run { source::open_without_lane } else { source::open };
+            open(&self.config.queue, self.in_hand_max(&members))?
         };
         let settings = self.dispatch_settings(&members);
         let used = Arc::clone(&services);

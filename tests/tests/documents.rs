@@ -53,7 +53,8 @@ fn every_flag_in_the_documents_is_in_the_help() {
         + &help(&["check", "--help"])
         + &help(&["plugins", "inspect", "--help"])
         + &help(&["demo", "--help"])
-        + &help(&["dead", "retry", "--help"]);
+        + &help(&["dead", "retry", "--help"])
+        + &help(&["backfill", "--help"]);
     for document in DOCUMENTS {
         // What follows a program's name is that program's; only those that stand alone are the worker's.
         for flag in code_spans(&read(document)).iter().filter(|code| code.starts_with("--")) {

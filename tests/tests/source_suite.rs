@@ -15,6 +15,8 @@ mod lab;
 mod questions;
 #[path = "source_suite/questions_ladder.rs"]
 mod questions_ladder;
+#[path = "source_suite/questions_lane.rs"]
+mod questions_lane;
 #[path = "source_suite/sqlite_only.rs"]
 mod sqlite_only;
 
@@ -58,6 +60,16 @@ macro_rules! exam {
             what_waits_is_not_in_the_way_of_a_pause
         }
     };
+    ($source:ident, $lab:expr, lane) => {
+        exam! { $source, $lab, questions_lane:
+            what_is_in_the_lane_comes_after_what_is_in_the_queue
+            what_is_in_the_lane_is_a_fresh_message_for_its_worker_alone
+            half_of_what_is_in_hand_is_the_lanes_at_most
+            what_is_given_back_to_the_lane_comes_again
+            what_fails_in_the_lane_comes_again_on_the_queue
+            a_lane_is_only_made_by_who_puts_something_into_it
+        }
+    };
     ($source:ident, $lab:expr, $($question:ident)*) => {
         exam! { $source, $lab, questions: $($question)* }
     };
@@ -74,3 +86,5 @@ macro_rules! exam {
 exam!(sqlite, super::Lab::sqlite());
 exam!(amqp, super::Lab::amqp());
 exam!(amqp_waiting, super::Lab::amqp(), ladder);
+exam!(sqlite_lane, super::Lab::sqlite(), lane);
+exam!(amqp_lane, super::Lab::amqp(), lane);

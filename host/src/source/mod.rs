@@ -83,7 +83,7 @@ pub fn open(settings: &Settings, in_hand_max: usize) -> Result<Box<dyn Source>, 
         Address::Amqp(_) => LOOK_AT_BROKER_EVERY,
         Address::Sqlite(_) => LOOK_AT_FILE_EVERY,
     };
-    let live = open_alone(settings, in_hand_max)?;
+    let live = open_without_lane(settings, in_hand_max)?;
     let lookout = Lookout::new(find_lane(settings, in_hand_max), rest_max);
     Ok(Box::new(WithBackfill::new(live, lookout, in_hand_max)))
 }
@@ -99,12 +99,16 @@ fn find_lane(settings: &Settings, in_hand_max: usize) -> Find {
                 Address::Amqp(addresses) => amqp::look(addresses, &lane).await?.is_some_and(|waiting| waiting > 0),
                 Address::Sqlite(path) => sqlite::is_used(path, &lane)?,
             };
-            if is_used { open_alone(&lane, in_hand_max).map(Some) } else { Ok(None) }
+            if is_used { open_without_lane(&lane, in_hand_max).map(Some) } else { Ok(None) }
         })
     })
 }
 
-fn open_alone(settings: &Settings, in_hand_max: usize) -> Result<Box<dyn Source>, SourceError> {
+/// Begins to consume the queue of `settings` alone, as who only looks does: all that may be in hand is that queue's.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_without_lane(settings: &Settings, in_hand_max: usize) -> Result<Box<dyn Source>, SourceError> {
     Ok(match &settings.address {
         Address::Amqp(addresses) => {
             let prefetch = u16::try_from(in_hand_max).unwrap_or(u16::MAX);

@@ -43,13 +43,15 @@ fn what_is_needed_is_explained_without_a_broker() {
         "    x-message-ttl: 50",
         "queue portal.workerchain.retry.1h",
         "queue portal.workerchain.dead",
+        "queue portal.workerchain.backfill",
+        "  made: by `worker backfill`",
     ] {
         assert!(explained.lines().any(|explained| explained == line), "{line:?} in\n{explained}");
     }
     assert!(!explained.contains("secret"));
     let (status, explained) = topology(&mut worker, &["explain", "--format", "json"]);
     let explained: Value = serde_json::from_str(&explained).unwrap();
-    assert_eq!((status, explained["parts"].as_array().unwrap().len()), (0, 6));
+    assert_eq!((status, explained["parts"].as_array().unwrap().len()), (0, 7));
     assert_eq!(explained["parts"][3]["arguments"]["x-message-ttl"], "50");
     let (status, _) = topology(&mut worker, &["check"]);
     assert_eq!(status, 69, "nobody is there to be asked\n{}", worker.report());
@@ -61,7 +63,7 @@ fn what_is_not_there_yet_is_not_made_by_looking() {
     let mut stage = Stage::bare(broker, "topology", "retry.delays = 1h");
     let (status, parts) = standings(&mut stage);
     assert_eq!(status, 0, "{}", stage.worker.report());
-    assert_eq!(parts.len(), 5);
+    assert_eq!(parts.len(), 6);
     assert!(parts.iter().all(|(_, standing)| standing == "to_be_made"), "{parts:?}");
     for queue in ["", ".retry.1h", ".dead", ".unbound"] {
         assert_eq!(stage.vhost.ready(&format!("{}{queue}", stage.queue)), None);
