@@ -3,6 +3,8 @@
 
 #[path = "real_ckan/archive.rs"]
 mod archive;
+#[path = "real_ckan/asked.rs"]
+mod asked;
 #[path = "real_ckan/end.rs"]
 mod end;
 #[path = "real_ckan/extension.rs"]

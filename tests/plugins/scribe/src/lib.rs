@@ -13,8 +13,8 @@ use ckan_worker_plugin::prelude::*;
 struct Settings {
     /// The file to which each run appends a line.
     journal: PathBuf,
-    /// What it writes: `stable`, `random`, `each` (the same into every resource), `patch` (random, by an action of its
-    /// own), `sneak` (random, past the host), `nothing`.
+    /// What it writes: `stable`, `random`, `each` (the same into every resource), `resource` (the same, by
+    /// `resource_patch`), `patch` (random, by an action of its own), `sneak` (random, past the host), `nothing`.
     write: String,
     /// The field that it writes.
     #[serde(default = "notes")]
@@ -54,6 +54,7 @@ impl Worker for Scribe {
             "stable" => host.ckan().merge_package(dataset, json!({ field: "written by the scribe" }))?,
             "random" => host.ckan().merge_package(dataset, json!({ field: random }))?,
             "each" => self.write_each(dataset, host)?,
+            "resource" => self.write_resource(dataset, host)?,
             "patch" => drop(host.ckan().action::<Value>("package_patch", json!({ "id": dataset, field: random }))?),
             "sneak" => self.sneak(&json!({ "id": dataset, field: random }))?,
             "nothing" => {}
@@ -74,6 +75,16 @@ impl Scribe {
         for resource in shown["resources"].as_array().into_iter().flatten() {
             let id = resource["id"].as_str().unwrap_or_default();
             host.ckan().merge_resource(id, json!({ self.0.field.as_str(): format!("hash of {id}") }))?;
+        }
+        Ok(())
+    }
+
+    /// Writes the same into every resource, each by a call of its own, whatever stands there.
+    fn write_resource(&self, dataset: &str, host: &Host<'_>) -> Result<()> {
+        let shown: Value = host.ckan().dataset(dataset)?.unwrap_or_default();
+        for resource in shown["resources"].as_array().into_iter().flatten() {
+            let parameters = json!({ "id": resource["id"], "hash": "written by the scribe" });
+            host.ckan().action::<Value>("resource_patch", parameters)?;
         }
         Ok(())
     }
