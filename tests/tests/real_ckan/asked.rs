@@ -105,10 +105,17 @@ fn a_worker_that_writes_to_a_dataset_that_once_lost_a_tag_goes_quiet() {
 
                 std::fs::write(worker.path("worker.cfg"), config(write)).unwrap();
                 site.call("package_patch", &json!({"id": id, "title": "Something new"}));
-                for _ in 0..4 {
+                for _ in 0..3 {
                     work(&mut worker, "scribe");
                 }
-                assert_eq!(times(), 1, "{version}, {route}, {write}: {}", worker.report());
+                let first = times();
+                for _ in 0..3 {
+                    work(&mut worker, "scribe");
+                }
+                // Where nobody says who wrote it, a resource that a worker has changed is something new to it, once.
+                let allowed = if route == "poll" && write == "resource" { 2 } else { 1 };
+                let report = format!("{version}, {route}, {write}: {}", worker.report());
+                assert!((1..=allowed).contains(&first) && times() == first, "{first} and then {}, {report}", times());
             }
         }
     }

@@ -54,7 +54,7 @@ impl Worker for Scribe {
             "stable" => host.ckan().merge_package(dataset, json!({ field: "written by the scribe" }))?,
             "random" => host.ckan().merge_package(dataset, json!({ field: random }))?,
             "each" => self.write_each(dataset, host)?,
-            "resource" => self.write_resource(dataset, host)?,
+            "resource" => Self::write_resource(dataset, host)?,
             "patch" => drop(host.ckan().action::<Value>("package_patch", json!({ "id": dataset, field: random }))?),
             "sneak" => self.sneak(&json!({ "id": dataset, field: random }))?,
             "nothing" => {}
@@ -80,7 +80,7 @@ impl Scribe {
     }
 
     /// Writes the same into every resource, each by a call of its own, whatever stands there.
-    fn write_resource(&self, dataset: &str, host: &Host<'_>) -> Result<()> {
+    fn write_resource(dataset: &str, host: &Host<'_>) -> Result<()> {
         let shown: Value = host.ckan().dataset(dataset)?.unwrap_or_default();
         for resource in shown["resources"].as_array().into_iter().flatten() {
             let parameters = json!({ "id": resource["id"], "hash": "written by the scribe" });
