@@ -74,7 +74,8 @@ impl Session {
             let long_ago = "UPDATE progress SET text = '0' WHERE name = 'poll.swept'";
             self.file().execute(long_ago, []).unwrap();
         }
-        source::open(&self.settings(), 100).unwrap()
+        // What is for the lane is to be seen there.
+        source::open_without_lane(&self.settings(), 100).unwrap()
     }
 
     /// Starts the host, and ends it once everything has been asked for and what is live has been worked on.
