@@ -120,7 +120,8 @@ fn look(
                 Cow::Borrowed(_) => Arc::clone(&dataset),
                 Cow::Owned(part) => Arc::new(part),
             };
-            Ok(Some(Seen { part, look: member.watched.look() }))
+            let is_deletion = notification.operation() == "deleted";
+            Ok(Some(Seen { part, look: member.watched.look(), is_deletion }))
         }
         Err(failure) if failure.code == NOT_FOUND && !matches!(notification.operation(), RECHECK | "deleted") => {
             Err(skipped("CKAN does not know the dataset: it was never saved, or is gone".to_owned()))

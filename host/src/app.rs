@@ -244,8 +244,12 @@ impl App {
         let source = {
             // Opening a source starts its tasks.
             let _entered = runtime.enter();
-            let open = if self.config.ckan.dry_run { source::open_without_lane } else { source::open };
-            open(&self.config.queue, self.in_hand_max(&members))?
+            let in_hand_max = self.in_hand_max(&members);
+            if self.config.ckan.dry_run {
+                source::open_without_lane(&runtime.block_on(source::to_look_at(&self.config.queue))?, in_hand_max)?
+            } else {
+                source::open(&self.config.queue, in_hand_max)?
+            }
         };
         let settings = self.dispatch_settings(&members);
         let used = Arc::clone(&services);

@@ -223,6 +223,18 @@ fn a_deletion_is_heard_as_such_and_once_however_often_it_is_announced() {
 }
 
 #[test]
+fn a_deletion_is_heard_although_an_earlier_notification_has_seen_it_already() {
+    on_every_queue("late", |mut circle| {
+        circle.scribe("write = nothing");
+        // The queue is behind: when the worker hears of the edit, the dataset is deleted.
+        circle.portal.edit(circle.id(), |dataset| drop(dataset.insert("title".into(), "Shrubs".into())));
+        circle.portal.edit(circle.id(), |dataset| drop(dataset.insert("state".into(), "deleted".into())));
+        circle.run_until_quiet();
+        assert_eq!(circle.runs(), ["changed", "deleted"], "{}", circle.worker.report());
+    });
+}
+
+#[test]
 fn what_the_portal_knows_to_be_the_workers_own_write_is_an_echo_and_that_of_another_is_not() {
     on_every_queue("origin", |mut circle| {
         circle.scribe("write = nothing");

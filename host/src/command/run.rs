@@ -38,6 +38,7 @@ pub fn run(cli: &Cli) -> Exit {
     {
         return exit;
     }
+    let is_asked = config.queue.feed.is_some();
     let mut app = cli.workers.iter().fold(App::new(config), App::worker);
     if cli.running.dry_run {
         app = app.observer(Arc::new(dry::Printer::new(cli.output.format)));
@@ -50,6 +51,9 @@ pub fn run(cli: &Cli) -> Exit {
             let released = released + left_running as u64;
             if cli.running.dry_run {
                 say(&format!("dry run: {looked_at} notifications were looked at; all of them are still in the queue"));
+                if looked_at == 0 && is_asked {
+                    say("a dry run does not ask the portal; `worker backfill WORKER` puts what it has on the queue");
+                }
                 return Exit::Done;
             }
             tracing::info!(

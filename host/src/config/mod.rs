@@ -173,7 +173,7 @@ fn typed(merged: &Merged, environment: &BTreeMap<String, String>, findings: &mut
         queue,
         queue_is_default,
         store: store::Settings {
-            path: reader.text_of_path("store.path").unwrap_or_else(|| journal.path.with_extension("store")),
+            path: reader.text_of_path("store.path").unwrap_or_else(|| queue::beside(&journal.path, "store")),
         },
         journal,
         budget: Budget {

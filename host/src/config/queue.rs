@@ -111,6 +111,13 @@ fn file_of(reader: &mut Reader<'_>, portal: &Url, environment: &BTreeMap<String,
     Address::Sqlite(directory.join(format!("{}.db", file_name(place.trim_end_matches('/')))))
 }
 
+/// A file beside another: of `queue.db` it is `queue.journal`, and of `data.example` it is `data.example.journal`.
+pub fn beside(path: &Path, extension: &str) -> PathBuf {
+    let is_plain =
+        path.extension().is_none_or(|known| ["db", "sqlite", "sqlite3", "journal"].iter().any(|it| known == *it));
+    if is_plain { path.with_extension(extension) } else { path.with_added_extension(extension) }
+}
+
 /// A name that a file may have.
 fn file_name(name: &str) -> String {
     name.chars().map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect()
@@ -132,7 +139,7 @@ pub fn journal(reader: &mut Reader<'_>, queue: &Settings, environment: &BTreeMap
     let keep = reader.count("journal.keep").unwrap_or_default();
     let named = reader.text_of_path("journal.path");
     let path = named.unwrap_or_else(|| match &queue.address {
-        Address::Sqlite(path) => path.with_extension("journal"),
+        Address::Sqlite(path) => beside(path, "journal"),
         Address::Amqp(_) => {
             let directory = state_directory(environment).unwrap_or_else(|| no_place(reader, "journal.path"));
             // A queue's name may hold anything, a file's may not.
@@ -232,5 +239,19 @@ fn check_site_id(reader: &mut Reader<'_>) {
             .about("ckan.site_id")
             .help("set it as in the portal's ckan.ini, in section [worker] or with -i ID"),
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_files_have_nothing_beside_them_in_common() {
+        let check = |path: &str, expected: &str| assert_eq!(beside(Path::new(path), "journal"), Path::new(expected));
+        check("/var/queue.db", "/var/queue.journal");
+        check("/var/queue", "/var/queue.journal");
+        check("/var/data.example", "/var/data.example.journal");
+        check("/var/data.other", "/var/data.other.journal");
     }
 }

@@ -77,10 +77,7 @@ impl Look {
         let Declared { inputs, outputs, edition, .. } = &self.declared;
         // What it says that it looks at counts, whatever it was seen to write.
         let learned = self.learned.union(also).filter(|_| inputs.is_empty());
-        let fingerprint =
-            View::of_worker(inputs, outputs.iter().chain(learned)).fingerprint(dataset).of_edition(edition);
-        // Whether it is deleted concerns everybody, also who does not say so.
-        if dataset["state"] == "deleted" { fingerprint.of_edition("deleted") } else { fingerprint }
+        View::of_worker(inputs, outputs.iter().chain(learned)).fingerprint(dataset).of_edition(edition)
     }
 }
 
@@ -106,14 +103,6 @@ mod tests {
         assert!(differs(&Watched::new(declared(&["notes"]), learned.clone())));
         assert!(!differs(&Watched::new(declared(&[]), learned)));
         assert!(differs(&Watched::new(declared(&[]), Vec::new())));
-    }
-
-    #[test]
-    fn whether_a_dataset_is_deleted_concerns_everybody() {
-        let (none, watched) = (BTreeSet::new(), Watched::new(declared(&["title"]), Vec::new()));
-        let fingerprint = |state| watched.look().fingerprint(&json!({ "title": "a", "state": state }), &none);
-        assert_ne!(fingerprint("active"), fingerprint("deleted"));
-        assert_eq!(fingerprint("active"), fingerprint("draft"));
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub fn package(package: &Map<String, Value>, site_url: &str) -> Value {
         "resources": list(package, "resources").filter_map(Value::as_object).map(resource).collect::<Vec<_>>(),
         "license": package.get("license_title"),
         "ckan_url": format!("{site_url}/dataset/{}", text("name")),
-        "notes_rendered": format!("<p>{}</p>", text("notes")),
+        "notes_rendered": format!("<p>{}</p>", escaped(text("notes"))),
         "relationships": [],
         "plugin_data": package.get("plugin_data"),
     });
@@ -55,6 +55,11 @@ pub fn resource(resource: &Map<String, Value>) -> Value {
     let mut dict = resource.clone();
     dict.remove("state");
     Value::Object(dict)
+}
+
+/// A text as it stands in HTML. CKAN renders Markdown there; it is not read here, and must not be taken for HTML.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 fn list<'a>(package: &'a Map<String, Value>, field: &str) -> impl Iterator<Item = &'a Value> {
@@ -77,15 +82,15 @@ mod tests {
     #[test]
     fn what_the_portal_shows_becomes_what_it_would_have_published() {
         let shown = json!({
-            "id": "d1", "name": "trees", "notes": "Trees", "organization": {"name": "town"}, "num_tags": 1,
+            "id": "d1", "name": "trees", "notes": "Trees & <b>shrubs</b>", "organization": {"name": "town"}, "num_tags": 1,
             "license_title": "CC-BY", "tags": [{"name": "green", "id": "t"}], "groups": [{"name": "nature"}],
             "extras": [{"key": "spatial", "value": "none"}],
             "resources": [{"id": "r1", "state": "active", "url": "http://x/y"}],
         });
         let expected = json!({
-            "id": "d1", "name": "trees", "notes": "Trees", "license": "CC-BY", "tags": ["green"],
+            "id": "d1", "name": "trees", "notes": "Trees & <b>shrubs</b>", "license": "CC-BY", "tags": ["green"],
             "groups": ["nature", "town"], "extras": {"spatial": "none"}, "resources": [{"id": "r1", "url": "http://x/y"}],
-            "ckan_url": "https://data.example/dataset/trees", "notes_rendered": "<p>Trees</p>", "relationships": [],
+            "ckan_url": "https://data.example/dataset/trees", "notes_rendered": "<p>Trees &amp; &lt;b&gt;shrubs&lt;/b&gt;</p>", "relationships": [],
             "plugin_data": null,
         });
         assert_eq!(package(shown.as_object().unwrap(), "https://data.example"), expected);

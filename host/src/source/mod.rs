@@ -104,7 +104,18 @@ fn find_lane(settings: &Settings, in_hand_max: usize) -> Find {
     })
 }
 
-/// Begins to consume the queue of `settings` alone, as who only looks does: all that may be in hand is that queue's.
+/// The queue that who only looks is to look at: that of `settings`, which no portal is asked to fill, or the lane beside it
+/// if something waits there and nothing in the queue.
+///
+/// # Errors
+/// It cannot be reached.
+pub async fn to_look_at(settings: &Settings) -> Result<Settings, SourceError> {
+    let (alone, lane) = (Settings { feed: None, ..settings.clone() }, settings.lane());
+    let is_empty = look(&alone).await?.unwrap_or_default() == 0;
+    Ok(if is_empty && look(&lane).await?.unwrap_or_default() > 0 { lane } else { alone })
+}
+
+/// Begins to consume the queue of `settings` alone, without the lane beside it.
 ///
 /// # Errors
 /// As [`open`].

@@ -20,12 +20,15 @@ pub struct Seen {
     pub part: Arc<Value>,
     /// How the worker looks at it.
     pub look: Look,
+    /// Whether the worker hears that it is deleted: that is something new, whatever else it has seen.
+    pub is_deletion: bool,
 }
 
 impl Seen {
     /// The fingerprint of it, without what the worker is also known to write.
     pub fn fingerprint(&self, also: &BTreeSet<String>) -> Fingerprint {
-        self.look.fingerprint(&self.part, also)
+        let fingerprint = self.look.fingerprint(&self.part, also);
+        if self.is_deletion { fingerprint.of_edition("deleted") } else { fingerprint }
     }
 }
 

@@ -129,8 +129,11 @@ impl QueueFile {
     /// Takes in what a feed has found.
     pub fn take_in(&mut self, intake: &Intake) -> Result<(), SourceError> {
         let (own, now) = (&self.queue, now_ms());
+        // What nobody consumes must not pile up here.
+        let is_wanted = |message: &Message| self.only_class.as_ref().is_none_or(|class| *class == message.routing_key);
+        let wanted = || intake.messages.iter().filter(|(_, message)| is_wanted(message));
         self.store.write(|change| {
-            intake.messages.iter().try_for_each(|(queue, message)| put(change, queue, message, now))?;
+            wanted().try_for_each(|(queue, message)| put(change, queue, message, now))?;
             for seen in &intake.seen {
                 let look = seen.look.map_or_else(Vec::new, |look| look.0.to_vec());
                 let resources = serde_json::to_string(&seen.resources).expect("texts and numbers become JSON");
