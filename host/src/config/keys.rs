@@ -48,6 +48,9 @@ use Preset::{Absent, Computed, Fixed, Old};
 
 const HOUR: u64 = 3600;
 
+/// Another name of `amqp.url`, just as good: not every queue is at a broker.
+pub const QUEUE_URL: &str = "queue.url";
+
 /// The settings of the section `[worker]`, in the order in which they are explained.
 pub const HOST: &[Key] = &[
     key(
@@ -109,12 +112,12 @@ pub const HOST: &[Key] = &[
     ),
     key(
         "amqp.url",
-        &["amqp_url", "queue.url"],
+        &["amqp_url", QUEUE_URL],
         Address,
         Computed("sqlite:/var/lib/ckan-worker/queue.db"),
         "Where notifications come from: amqp://user:password@host:port/virtual_host, amqps:// for TLS, several hosts \
          separated by commas; poll:https://PORTAL asks a portal what has changed; outbox:https://PORTAL empties the outbox \
-         of its extension; sqlite:PATH is a file that `worker send` fills. A % in it is written %%. Without it the queue \
+         of its extension; sqlite:PATH is a file that `worker send` fills. It may be called queue.url, too. A % in it is written %%. Without it the queue \
          is the file queue.db in $STATE_DIRECTORY, else in $XDG_STATE_HOME/ckan-worker, else in \
          ~/.local/state/ckan-worker.",
     ),

@@ -103,7 +103,7 @@ fn old_key(key: &keys::Key, setting: &Setting) -> Option<Finding> {
         Preset::Old(preferred) => {
             Finding::note("config::old-key", format!("`{written}` still works; the preferred key is `{preferred}`"))
         }
-        _ if setting.key != key.name => {
+        _ if setting.key != key.name && setting.key != keys::QUEUE_URL => {
             Finding::note("config::old-key", format!("`{written}` still works; the preferred key is `{}`", key.name))
         }
         _ => return None,
