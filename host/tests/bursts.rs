@@ -54,6 +54,23 @@ fn a_resource_does_not_stand_for_another_but_its_dataset_stands_for_all() {
 }
 
 #[test]
+fn a_workers_own_echo_does_not_stand_for_what_somebody_else_has_changed() {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    let written_by = |worker: &str| {
+        let meta = format!(r#","meta":{{"origin":"{};{worker}"}}}}"#, host.trim());
+        notification("p1", "done").strip_suffix('}').unwrap().to_owned() + &meta
+    };
+    for (writer, outcomes) in [("first", ["done", "done"]), ("second", ["superseded", "done"])] {
+        let workshop = Workshop::new(&[]);
+        workshop.publish([notification("p1", "done")]);
+        workshop.publish([written_by(writer)]);
+        until_empty(workshop.app().linked_in_as::<Script>(gathering())).unwrap();
+        let runs: Vec<_> = workshop.runs().iter().map(|run| run.outcome.clone()).collect();
+        assert_eq!(runs, outcomes, "{writer}");
+    }
+}
+
+#[test]
 fn what_is_superseded_comes_back_with_the_newest_if_that_does() {
     let workshop = Workshop::with_short_times(&[("concurrency", "1")]);
     workshop.publish((0..5).map(|_| notification("p1", "first_time_until_cancelled")));
