@@ -21,7 +21,7 @@ use crate::journal::{Journal, JournalError, worker_hash};
 use crate::observe::Observer;
 use crate::retry::RetryPolicy;
 use crate::services::ckan::CheckReport;
-use crate::services::{Failure, ffi};
+use crate::services::{Failure, fetch, ffi};
 use crate::source::{self, Feed, SourceError};
 use crate::store::{Store, StoreError};
 use crate::subscription::Member;
@@ -360,7 +360,10 @@ impl App {
     fn edition(&self, worker: &LoadedWorker) -> String {
         let settings = self.config.workers.get(worker.name()).map(|section| section.settings.clone());
         let settings = Value::Object(settings.unwrap_or_default()).to_string();
-        format!("{:x}", worker_hash(&format!("{} {settings}", worker.manifest().version)))
+        // What may be fetched decides what a worker finds.
+        let fetch::Settings { allow, ports, proxy, .. } = &self.config.fetch;
+        let all = format!("{} {settings} {allow:?} {ports:?} {proxy:?}", worker.manifest().version);
+        format!("{:x}", worker_hash(&all))
     }
 
     /// How many deliveries may be in hand: enough to keep the threads busy, and what is gathered keeps none.

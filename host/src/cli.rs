@@ -167,8 +167,8 @@ pub struct SettingArgs {
     /// Which notifications to receive, as in Resource [setting: queue.routing_key]
     #[arg(short, long, value_name = "KEY", global = true, hide_short_help = true)]
     pub routing_key: Option<String>,
-    /// Broker, as amqp://user:password@host/virtual_host, or sqlite:PATH for the embedded queue
-    /// [setting: amqp.url] [env: CKAN_WORKER_AMQP_URL]
+    /// Where notifications come from: amqp://user:password@host/virtual_host, poll:https://PORTAL, outbox:https://PORTAL,
+    /// or sqlite:PATH for the embedded queue [setting: amqp.url] [env: CKAN_WORKER_AMQP_URL]
     #[arg(short, long, value_name = "URL", global = true, hide_short_help = true)]
     pub amqp_url: Option<String>,
     /// CKAN site id, names the exchange [setting: ckan.site_id]

@@ -65,7 +65,7 @@ fn a_workers_own_echo_does_not_stand_for_what_somebody_else_has_changed() {
         workshop.publish([notification("p1", "done")]);
         workshop.publish([written_by(writer)]);
         until_empty(workshop.app().linked_in_as::<Script>(gathering())).unwrap();
-        let runs: Vec<_> = workshop.runs().iter().map(|run| run.outcome.clone()).collect();
+        let runs: Vec<_> = workshop.runs().iter().map(|run| run.outcome).collect();
         assert_eq!(runs, outcomes, "{writer}");
     }
 }

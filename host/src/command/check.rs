@@ -145,7 +145,9 @@ impl Checked {
             Ok(Some(Ok(fact))) => self.facts.push(fact),
             Ok(Some(Err(failure))) => {
                 let (code, exit) = match failure.code {
-                    "ckan.incompatible" | "ckan.bad-request" => ("feed::unusable", Exit::Unavailable),
+                    "ckan.incompatible" | "ckan.bad-request" | "ckan.validation" => {
+                        ("feed::unusable", Exit::Unavailable)
+                    }
                     "ckan.not-authorized" => ("ckan::refused", Exit::Refused),
                     _ => ("ckan::unreachable", Exit::Unavailable),
                 };

@@ -163,7 +163,9 @@ fn named(reader: &mut Reader<'_>) -> Option<Named> {
                 reader.findings.push(won.origin.at_key(finding, format!("see {}", url.origin.words)));
             }
             // A wrong address is still one that was named: the default must not take its place.
-            let wrong = Named::Queue(Address::Amqp(Vec::new()));
+            let is_broker = url.text.trim_start().to_lowercase().starts_with("amqp");
+            let wrong = if is_broker { Address::Amqp(Vec::new()) } else { Address::Sqlite(PathBuf::from("queue.db")) };
+            let wrong = Named::Queue(wrong);
             Some(parsed("amqp.url", url, address::parse, reader.findings).unwrap_or(wrong))
         }
         (_, _) => Some(Named::Queue(composed(reader))),

@@ -25,7 +25,7 @@ const POLL: &str = "worker_outbox_poll";
 const ACKNOWLEDGE: &str = "worker_outbox_ack";
 
 /// How many messages are asked for at once at most: with each comes a whole dataset.
-const LIMIT_MAX: usize = 200;
+const LIMIT_MAX: usize = 100;
 
 /// While so many wait here, the rest may wait at the portal.
 const WAITING_MAX: u64 = 10_000;
@@ -120,6 +120,7 @@ async fn ask(client: &Client, limit: usize) -> Result<Bytes, Failure> {
             failure,
             "the extension ckanext-worker may be missing or not among ckan.plugins; without it use poll: instead",
         ),
+        "ckan.validation" => explained(failure, "until then what changes at the portal is NOT recorded"),
         _ => failure,
     })
 }

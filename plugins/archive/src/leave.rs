@@ -9,7 +9,7 @@ use crate::dataset::Dataset;
 use crate::memory::Memory;
 use crate::record::Record;
 use crate::round::Round;
-use crate::settings::{Deleted, Policy, Rooms};
+use crate::settings::{Deleted, Rooms};
 use crate::{report, schedule, writeback};
 
 /// How long the record of a deleted resource is remembered while its dataset lives.
@@ -54,7 +54,7 @@ pub fn bury_orphans(round: &Round<'_>, memory: &mut Memory<'_>) -> Result<usize>
         if memory.is_full() {
             break;
         }
-        if !round.dataset.has(&id) && bury(&id, round.policy, round.rooms, memory)? {
+        if !round.dataset.has(&id) && bury(&id, round.policy.deleted, round.rooms, memory)? {
             buried += 1;
         }
     }
@@ -64,11 +64,11 @@ pub fn bury_orphans(round: &Round<'_>, memory: &mut Memory<'_>) -> Result<usize>
     Ok(buried)
 }
 
-/// Buries all resources of a dataset that is deleted; `dataset` is what CKAN still shows of it.
+/// Buries all resources of a dataset that is deleted; `what` becomes of the copies, `dataset` is what CKAN still shows.
 pub fn bury_dataset(
     notification: Notification<'_>,
     dataset: Option<&Dataset>,
-    (policy, rooms): (&Policy, &Rooms),
+    (what, rooms): (Deleted, &Rooms),
     memory: &mut Memory<'_>,
     host: Host<'_>,
 ) -> Result<Outcome> {
@@ -81,7 +81,7 @@ pub fn bury_dataset(
         if memory.is_full() {
             break;
         }
-        buried += usize::from(bury(&id, policy, rooms, memory)?);
+        buried += usize::from(bury(&id, what, rooms, memory)?);
     }
     let wait = if memory.is_full() { schedule::WAIT_MIN } else { std::time::Duration::ZERO };
     host.recheck_after(id, wait)?;
@@ -99,7 +99,7 @@ pub fn bury_dataset(
 /// Writes down that a resource is deleted, and removes its copy if that is what becomes of such.
 ///
 /// What belongs to another dataset, or is not remembered at all, is left alone: ids in a notification are only words.
-fn bury(resource_id: &str, policy: &Policy, rooms: &Rooms, memory: &mut Memory<'_>) -> Result<bool> {
+fn bury(resource_id: &str, what: Deleted, rooms: &Rooms, memory: &mut Memory<'_>) -> Result<bool> {
     let places: Vec<_> =
         [&rooms.public, &rooms.private].into_iter().flatten().filter_map(|room| room.place(resource_id)).collect();
     let mut found: Option<Record> = memory.record(resource_id, None)?;
@@ -119,13 +119,13 @@ fn bury(resource_id: &str, policy: &Policy, rooms: &Rooms, memory: &mut Memory<'
     record.next_check_at = None;
     record.written_back = true;
     for place in &places {
-        match policy.deleted {
+        match what {
             Deleted::Remove => drop(place.forget()?),
             Deleted::Keep if place.record()?.is_some() => place.remember(&record)?,
             Deleted::Keep => {}
         }
     }
-    if policy.deleted == Deleted::Remove {
+    if what == Deleted::Remove {
         record.forget_copy();
     }
     memory.keep(&record)?;

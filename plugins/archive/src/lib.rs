@@ -37,7 +37,7 @@ use crate::clock::Clock;
 use crate::dataset::Dataset;
 use crate::memory::Memory;
 use crate::round::Round;
-use crate::settings::{Policy, Rooms, Settings};
+use crate::settings::{Deleted, Policy, Rooms, Settings};
 
 /// Keeps a copy of every resource.
 struct Archive {
@@ -58,9 +58,16 @@ impl Worker for Archive {
         let id = dataset::checked_id(*notification)?;
         let (policy, rooms) = (&self.policy, &self.rooms);
         rooms.be_dry(notification.is_dry_run());
-        let Some(dataset) = host.ckan().dataset::<Dataset>(id)? else {
+        let (shown, deleted) = match host.ckan().dataset::<Dataset>(id) {
+            // It is hidden from us, so it may have become private: nothing of it stays for everybody to read.
+            Err(error) if is_deletion(*notification) && error.code() == "ckan.not-authorized" => {
+                (None, Deleted::Remove)
+            }
+            shown => (shown?, policy.deleted),
+        };
+        let Some(dataset) = shown else {
             let mut memory = Memory::of(id, *host)?;
-            return leave::bury_dataset(*notification, None, (policy, rooms), &mut memory, *host);
+            return leave::bury_dataset(*notification, None, (deleted, rooms), &mut memory, *host);
         };
         let dataset = &dataset;
         let mut memory = Memory::of(&dataset.id, *host)?;
@@ -68,7 +75,7 @@ impl Worker for Archive {
         // What became private is taken back before anything else is tried, whatever else became of the dataset.
         leave::leave_other_room(&round, &memory)?;
         match self.gate(dataset) {
-            Gate::Deleted => leave::bury_dataset(*notification, Some(dataset), (policy, rooms), &mut memory, *host),
+            Gate::Deleted => leave::bury_dataset(*notification, Some(dataset), (deleted, rooms), &mut memory, *host),
             Gate::Private => leave::withdraw(&round, &mut memory),
             Gate::Unpublished => {
                 Ok(Outcome::skipped(format!("the dataset is not published: its state is {:?}", dataset.state)))
@@ -99,6 +106,10 @@ impl Archive {
             _ => Gate::Open,
         }
     }
+}
+
+fn is_deletion(notification: Notification<'_>) -> bool {
+    notification.routing_key() == "Package" && notification.operation() == "deleted"
 }
 
 /// Whether CKAN announced that something is deleted, and still shows it: it announces before it commits.

@@ -152,6 +152,8 @@ impl Record {
         self.inputs.as_ref() != Some(inputs)
             || self.over_limit.is_some_and(|limit| limit < bytes_max)
             || self.next_check_at.is_some_and(|time| time <= now)
+            // What is refused costs nobody a request, and may be allowed by now.
+            || self.status_id == Status::UrlInvalid.id()
     }
 
     /// The file name of the copy that it speaks of. The directory is known, whatever the record says.

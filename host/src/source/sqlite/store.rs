@@ -61,6 +61,7 @@ impl Store {
 }
 
 fn open(path: &Path) -> rusqlite::Result<(Connection, i64)> {
+    make_private(path);
     let mut connection = Connection::open(path)?;
     connection.busy_timeout(BUSY_MAX)?;
     let mut tries = 0;
@@ -73,6 +74,16 @@ fn open(path: &Path) -> rusqlite::Result<(Connection, i64)> {
         }
         std::thread::sleep(Duration::from_millis(fastrand::u64(1..40)));
     }
+}
+
+/// Makes the file, if there is none, so that nobody else may read it: private datasets lie in it. SQLite gives the files
+/// beside it the same rights. Whatever stands in the way of that stands in the way of opening it, too, and is said then.
+fn make_private(path: &Path) {
+    let mut new = std::fs::File::options();
+    new.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut new, 0o600);
+    let _ = new.open(path);
 }
 
 fn prepare(connection: &mut Connection) -> rusqlite::Result<i64> {

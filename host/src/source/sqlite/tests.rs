@@ -336,3 +336,17 @@ fn clearing_deletes_what_waits_in_the_queue_with_its_bodies_and_nothing_else() {
     });
     assert_eq!((held_by_all.unwrap(), number(&queue, "SELECT count(*) FROM waiting")), (0, 1));
 }
+
+#[test]
+#[cfg(unix)]
+fn nobody_else_may_read_the_file() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let mut file = file(dir.path());
+    publish(&mut file, b"{}");
+    let mut seen = Vec::new();
+    for entry in std::fs::read_dir(dir.path()).unwrap().flatten() {
+        seen.push((entry.file_name(), entry.metadata().unwrap().permissions().mode() & 0o777));
+    }
+    assert!(seen.len() > 1 && seen.iter().all(|(_, mode)| *mode == 0o600), "{seen:?}");
+}
