@@ -5,6 +5,7 @@
 //! queue has confirmed, so that it can be interrupted.
 
 mod again;
+mod read;
 mod shown;
 mod work;
 
@@ -170,21 +171,27 @@ impl<'a> Plan<'a> {
 
     fn result(&self, cli: &Cli, progress: &Backfill) -> String {
         let (lane, address) = (self.config.queue.lane().name, self.config.queue.address.to_string());
-        let Backfill { datasets, notifications, waiting, .. } = progress;
+        let Backfill { datasets, notifications, waiting, unreadable, .. } = progress;
         match cli.output.format {
             Format::Json => {
                 let result = json!({
                     "schema": "ckan-worker/1", "run": progress.run, "queue": lane, "address": address,
                     "workers": self.workers, "datasets": datasets, "notifications": notifications,
-                    "waiting_already": waiting,
+                    "waiting_already": waiting, "not_readable": unreadable,
                 });
                 format!("{result:#}")
             }
-            Format::Text => format!(
-                "{datasets} datasets: {notifications} notifications for {} are on queue {lane} and confirmed, {waiting} \
-                 were left out because the same waits there already",
-                self.workers.join(" and ")
-            ),
+            Format::Text => {
+                let not_readable = match unreadable {
+                    0 => String::new(),
+                    some => format!("; {some} datasets are not readable, the lines above name them"),
+                };
+                format!(
+                    "{datasets} datasets: {notifications} notifications for {} are on queue {lane} and confirmed, \
+                     {waiting} were left out because the same waits there already{not_readable}",
+                    self.workers.join(" and ")
+                )
+            }
         }
     }
 }

@@ -40,7 +40,7 @@ pub use self::dry::Refused;
 pub use self::effects::{package_in, package_of, paths};
 pub use self::flush::{OwnWrites, flush};
 pub use self::kind::{Kind, kind};
-pub use self::listing::{Listed, Listing, Order, to_millisecond};
+pub use self::listing::{Listed, Listing, Order, drops_filters, to_millisecond};
 pub use self::settings::{Rewrite, Settings, SetupError};
 
 use self::request::query_pairs;

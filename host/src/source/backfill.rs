@@ -92,6 +92,8 @@ impl WithBackfill {
     fn lose_lane(&mut self, error: &SourceError) {
         tracing::warn!("what is to be worked on besides cannot be taken for now: {error}");
         self.lane = None;
+        // Without a lane nobody notes what is settled, and to the next it would seem to be in hand still.
+        self.live.held = Held::default();
         self.lookout.rest();
     }
 

@@ -15,12 +15,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::task::spawn_blocking;
 
 use crate::delivery::{Delivery, Letter, Receipt};
 use crate::retry::rung_name;
 use crate::services::{Failure, ckan};
 
 use backfill::{Find, Lookout, WithBackfill, lane_in_hand_max};
+pub use fed::Size;
 pub use graveyard::{DeadLetter, Graveyard};
 use topology::{Part, Standing};
 
@@ -95,11 +97,16 @@ fn find_lane(settings: &Settings, in_hand_max: usize) -> Find {
     Box::new(move || {
         let lane = lane.clone();
         Box::pin(async move {
-            let is_used = match &lane.address {
-                Address::Amqp(addresses) => amqp::look(addresses, &lane).await?.is_some_and(|waiting| waiting > 0),
-                Address::Sqlite(path) => sqlite::is_used(path, &lane)?,
-            };
-            if is_used { open_without_lane(&lane, in_hand_max).map(Some) } else { Ok(None) }
+            if let Address::Amqp(addresses) = &lane.address {
+                let is_used = amqp::look(addresses, &lane).await?.is_some_and(|waiting| waiting > 0);
+                return if is_used { open_without_lane(&lane, in_hand_max).map(Some) } else { Ok(None) };
+            }
+            // Others may hold the file for long, and whoever waits here settles nothing.
+            let looked = spawn_blocking(move || match &lane.address {
+                Address::Sqlite(path) if !sqlite::is_used(path, &lane)? => Ok(None),
+                _ => open_without_lane(&lane, in_hand_max).map(Some),
+            });
+            looked.await.unwrap_or_else(|error| Err(SourceError::Unusable(format!("looking for a lane: {error}"))))
         })
     })
 }

@@ -8,8 +8,8 @@ use super::{Store, StoreError, now, signed};
 const TABLE: &str = "
     CREATE TABLE IF NOT EXISTS backfill (
         place TEXT NOT NULL, arguments TEXT NOT NULL, run TEXT NOT NULL, since TEXT, last TEXT, total INTEGER NOT NULL,
-        datasets INTEGER NOT NULL, notifications INTEGER NOT NULL, waiting INTEGER NOT NULL, began INTEGER NOT NULL,
-        PRIMARY KEY (place, arguments)
+        datasets INTEGER NOT NULL, notifications INTEGER NOT NULL, waiting INTEGER NOT NULL, unreadable INTEGER NOT NULL,
+        began INTEGER NOT NULL, PRIMARY KEY (place, arguments)
     ) WITHOUT ROWID";
 
 /// A backfill that has begun and not ended.
@@ -33,6 +33,8 @@ pub struct Backfill {
     pub notifications: u64,
     /// How many were left out, for the same waited already.
     pub waiting: u64,
+    /// How many were left out, for the portal could not show them.
+    pub unreadable: u64,
     /// When it began, in seconds since 1970.
     pub began: u64,
 }
@@ -52,6 +54,7 @@ impl Backfill {
             datasets: 0,
             notifications: 0,
             waiting: 0,
+            unreadable: 0,
             began,
         }
     }
@@ -68,7 +71,8 @@ impl Store {
                 return Ok(Vec::new());
             }
             let mut select = connection.prepare(
-                "SELECT place, arguments, run, since, last, total, datasets, notifications, waiting, began
+                "SELECT place, arguments, run, since, last, total, datasets, notifications, waiting, unreadable,
+                     began
                  FROM backfill WHERE place = ?1 ORDER BY began, arguments",
             )?;
             select.query_map([place], backfill)?.collect()
@@ -81,13 +85,17 @@ impl Store {
     /// The store cannot be written.
     pub fn keep_backfill(&self, backfill: &Backfill) -> Result<(), StoreError> {
         let Backfill { place, arguments, run, since, last, .. } = backfill;
-        let [total, datasets, notifications, waiting, began] =
-            [backfill.total, backfill.datasets, backfill.notifications, backfill.waiting, backfill.began].map(signed);
+        let numbers = [backfill.total, backfill.datasets, backfill.notifications, backfill.waiting];
+        let [total, datasets, notifications, waiting] = numbers.map(signed);
+        let [unreadable, began] = [backfill.unreadable, backfill.began].map(signed);
         self.change(|change| {
             change.execute_batch(TABLE)?;
-            let mut keep = change
-                .prepare_cached("INSERT OR REPLACE INTO backfill VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?;
-            keep.execute(params![place, arguments, run, since, last, total, datasets, notifications, waiting, began])?;
+            let mut keep = change.prepare_cached(
+                "INSERT OR REPLACE INTO backfill VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            )?;
+            let how_far =
+                params![place, arguments, run, since, last, total, datasets, notifications, waiting, unreadable, began];
+            keep.execute(how_far)?;
             Ok(())
         })
     }
@@ -122,7 +130,8 @@ fn backfill(row: &Row<'_>) -> rusqlite::Result<Backfill> {
         datasets: number(6)?,
         notifications: number(7)?,
         waiting: number(8)?,
-        began: number(9)?,
+        unreadable: number(9)?,
+        began: number(10)?,
     })
 }
 
@@ -138,7 +147,8 @@ mod tests {
         store.keep_backfill(&first).unwrap();
         let other = Backfill::begin("portal", "qa", Some("2026-11-01T00:00:00.000Z".to_owned()), 3);
         store.keep_backfill(&other).unwrap();
-        (first.last, first.datasets, first.notifications) = (Some("d-4".to_owned()), 4, 4);
+        (first.last, first.datasets, first.notifications) = (Some("d-4".to_owned()), 4, 2);
+        (first.waiting, first.unreadable) = (0, 2);
         store.keep_backfill(&first).unwrap();
         let mut kept = store.backfills("portal").unwrap();
         kept.sort_by(|one, another| one.arguments.cmp(&another.arguments));

@@ -169,7 +169,7 @@ impl Workshop {
         let mut workshop = Self::new(settings);
         let run = &mut workshop.config.run;
         (run.deadline, run.grace, run.drain) =
-            (Duration::from_millis(300), Duration::from_millis(100), Duration::from_millis(100));
+            (Duration::from_millis(300), Duration::from_millis(100), Duration::from_secs(2));
         workshop
     }
 

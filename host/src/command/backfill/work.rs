@@ -9,18 +9,15 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Trouble;
-use super::again::{Again, goes_on_after, stopped};
+use super::again::{Again, goes_on_after};
+use super::read::{self, Entry, PAGE, Reader, asked};
 use super::shown::Shown;
 use crate::cli::Rate;
 use crate::config::Config;
 use crate::notification::published;
-use crate::services::Failure;
-use crate::services::ckan::{Client, Listing, NOT_AUTHORIZED, Order};
+use crate::services::ckan::{Client, Listing, Order};
 use crate::source::{self, Message, Publisher, SourceError};
 use crate::store::{Backfill, Store};
-
-/// How many datasets are asked for at once; any portal answers that many.
-const PAGE: usize = 100;
 
 /// How many notifications may wait in the lane. A portal of a million datasets is not to fill a disk, or a broker's
 /// memory.
@@ -50,9 +47,6 @@ pub enum Ended {
     Stopped,
 }
 
-/// A dataset by its id, and what the portal shows of it; `None` if it is gone meanwhile.
-type Shows = (String, Option<Value>);
-
 impl Work<'_> {
     /// Begins: counts the datasets; `None` if it was told to stop.
     pub async fn begin(
@@ -63,7 +57,8 @@ impl Work<'_> {
     ) -> Result<Option<Backfill>, Trouble> {
         let listing = self.listing(since.as_deref(), None);
         let said = |text: &str| crate::command::say(text);
-        let Some(total) = self.asked(&said, async || self.client.count(&listing).await).await? else { return Ok(None) };
+        let count = async || self.client.count(&listing).await;
+        let Some(total) = asked(&self.stopping, &said, count).await? else { return Ok(None) };
         let begun = Backfill::begin(place, arguments, since, total);
         self.store.keep_backfill(&begun)?;
         Ok(Some(begun))
@@ -75,8 +70,11 @@ impl Work<'_> {
         let at_once = (together / self.workers.len()).clamp(1, PAGE);
         // How many wait in the lane at most, as far as is known: it is full until somebody has looked.
         let (mut waiting, mut due) = (WAITING_MAX, Instant::now());
+        let mut reader = Reader::new(self.client, self.stopping.clone());
         loop {
-            let Some(page) = self.page(progress, shown).await? else { return Ok(Ended::Stopped) };
+            let listing = self.listing(progress.since.as_deref(), progress.last.as_deref());
+            let page = reader.page(listing, &|text: &str| shown.say(text)).await?;
+            let Some(page) = page else { return Ok(Ended::Stopped) };
             if page.is_empty() {
                 return Ok(Ended::Done);
             }
@@ -101,22 +99,6 @@ impl Work<'_> {
         Listing { query: self.query, since, until: None, order: Order::ById(last), rows: PAGE }
     }
 
-    /// The next datasets; `None` if it was told to stop.
-    async fn page(&self, progress: &Backfill, shown: &Shown) -> Result<Option<Vec<Shows>>, Trouble> {
-        let said = |text: &str| shown.say(text);
-        let listing = self.listing(progress.since.as_deref(), progress.last.as_deref());
-        let listed = self.asked(&said, async || self.client.list(&listing).await).await?;
-        let Some(listed) = listed else { return Ok(None) };
-        let ids: Vec<&str> = listed.iter().map(|listed| listed.id.as_str()).collect();
-        let datasets = self.asked(&said, async || self.client.datasets(&ids).await).await?;
-        let Some(mut datasets) = datasets else { return Ok(None) };
-        let mut dataset = |id: &str| {
-            let index = datasets.iter().position(|dataset| dataset["id"] == *id)?;
-            Some(datasets.swap_remove(index))
-        };
-        Ok(Some(ids.iter().map(|id| ((*id).to_owned(), dataset(id))).collect()))
-    }
-
     /// Waits while too much waits in the lane; answers whether to go on.
     async fn room(&self, waiting: &mut u64, progress: &Backfill, shown: &mut Shown) -> Result<bool, Trouble> {
         let lane = self.config.queue.lane();
@@ -138,11 +120,14 @@ impl Work<'_> {
     }
 
     /// Publishes a lot, all of it confirmed when this answers how many that were; `None` if it was told to stop before.
-    async fn put(&self, lot: &[Shows], progress: &mut Backfill, shown: &Shown) -> Result<Option<u64>, Trouble> {
+    async fn put(&self, lot: &[Entry], progress: &mut Backfill, shown: &Shown) -> Result<Option<u64>, Trouble> {
         let names = source::names_in_lane(&self.config.queue)?.unwrap_or_default();
         let there: HashSet<&str> = names.iter().filter_map(|name| about(name)).collect();
-        let messages =
-            lot.iter().filter_map(|(_, dataset)| dataset.as_ref()).flat_map(|dataset| self.messages(dataset, progress));
+        let datasets = lot.iter().filter_map(|entry| match &entry.shown {
+            read::Shown::Dataset(dataset) => Some(dataset),
+            read::Shown::Gone | read::Shown::NotReadable => None,
+        });
+        let messages = datasets.flat_map(|dataset| self.messages(dataset, progress));
         let is_there =
             |message: &Message| message.id.as_deref().and_then(about).is_some_and(|about| there.contains(about));
         let (skipped, mut left): (Vec<_>, Vec<_>) = messages.partition(is_there);
@@ -170,7 +155,9 @@ impl Work<'_> {
                 Some(error) => return Err(error.into()),
             }
         }
-        progress.last = lot.last().map(|(id, _)| id.clone());
+        progress.last = lot.last().map(|entry| entry.id.clone());
+        let is_not_readable = |entry: &&Entry| matches!(entry.shown, read::Shown::NotReadable);
+        progress.unreadable += lot.iter().filter(is_not_readable).count() as u64;
         progress.datasets += lot.len() as u64;
         progress.notifications += published;
         progress.waiting += skipped.len() as u64;
@@ -189,34 +176,6 @@ impl Work<'_> {
             only: Some(worker.clone()),
         };
         self.workers.iter().map(message).collect()
-    }
-
-    /// Asks the portal until it answers; `None` if it was told to stop meanwhile.
-    async fn asked<T>(
-        &self,
-        said: &dyn Fn(&str),
-        ask: impl AsyncFn() -> Result<T, Failure>,
-    ) -> Result<Option<T>, Trouble> {
-        let (mut again, mut stopping) = (Again::new(), self.stopping.clone());
-        loop {
-            let answer = tokio::select! {
-                biased;
-                () = stopped(&mut stopping) => return Ok(None),
-                answer = ask() => answer,
-            };
-            let failure = match answer {
-                Ok(answer) => return Ok(Some(answer)),
-                Err(failure) => failure,
-            };
-            if failure.status != ckan_worker_abi::Status::RETRY || failure.code == NOT_AUTHORIZED {
-                return Err(Trouble::Ckan(failure));
-            }
-            let wait = again.wait(failure.retry_after, fastrand::f64());
-            said(&format!("{}; trying again in {:.1} s", failure.message, wait.as_secs_f64()));
-            if !goes_on_after(wait, &self.stopping).await {
-                return Ok(None);
-            }
-        }
     }
 }
 

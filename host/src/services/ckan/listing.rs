@@ -71,7 +71,12 @@ impl Client {
     /// As [`action`](Self::action); `ckan.incompatible` if the search does not answer what was asked for.
     pub async fn list(&self, listing: &Listing<'_>) -> Result<Vec<Listed>, Failure> {
         let rows = self.search(&parameters(listing)).await?;
-        rows.iter().map(listed).collect()
+        let page = rows.iter().map(listed).collect::<Result<Vec<_>, _>>()?;
+        // Whoever went on behind the last of such a page would list it for ever.
+        if !page.iter().all(|listed| is_behind(&listing.order, listed)) {
+            return Err(drops_filters("it lists what it was asked to leave out"));
+        }
+        Ok(page)
     }
 
     /// The datasets of these ids as the search knows them, in the shape of `package_show`; without those that it does
@@ -161,6 +166,25 @@ fn parameters(listing: &Listing<'_>) -> Value {
     })
 }
 
+fn is_behind(order: &Order<'_>, listed: &Listed) -> bool {
+    match order {
+        Order::ById(Some(id)) => listed.id.as_str() > *id,
+        Order::ByStamp(Some(behind)) => (listed.stamp.as_str(), listed.id.as_str()) > *behind,
+        Order::ById(None) | Order::ByStamp(None) | Order::Newest => true,
+    }
+}
+
+/// What is to be said of a portal whose search does not look at `fq`.
+pub fn drops_filters(seen: &str) -> Failure {
+    Failure::permanent(
+        "ckan.incompatible",
+        format!(
+            "package_search: {seen}: the filter `fq` does not arrive, so changes cannot be found. A proxy in front of \
+             CKAN may drop it, or an extension rewrite it: let `fq` pass for the host's user, or name CKAN's own address"
+        ),
+    )
+}
+
 /// A text as one word of the search's language.
 fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
@@ -215,6 +239,22 @@ mod tests {
         );
         let order = Order::ByStamp(Some((stamp, "x")));
         check(&Listing { since, until, order, ..ALL }, &behind, "metadata_modified asc, id asc");
+    }
+
+    #[test]
+    fn what_was_asked_to_be_left_out_is_not_behind() {
+        let stamp = "2026-01-02T00:00:00.000Z";
+        let listed = |id: &str| listed(&json!({"id": id, "metadata_modified": stamp})).unwrap();
+        for (order, expected) in [
+            (Order::ById(None), [true, true]),
+            (Order::ById(Some("a")), [false, true]),
+            (Order::ByStamp(Some((stamp, "a"))), [false, true]),
+            (Order::ByStamp(Some(("2026-01-01T00:00:00.000Z", "c"))), [true, true]),
+            (Order::ByStamp(Some(("2026-01-03T00:00:00.000Z", "a"))), [false, false]),
+            (Order::Newest, [true, true]),
+        ] {
+            assert_eq!(["a", "b"].map(|id| is_behind(&order, &listed(id))), expected, "{order:?}");
+        }
     }
 
     #[test]

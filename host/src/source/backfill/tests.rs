@@ -326,3 +326,24 @@ async fn a_lane_that_cannot_be_consumed_does_not_end_the_work_and_is_looked_for_
     assert_eq!(tags(&take(&mut source, 8).await), [101]);
     assert_eq!((live.told(), lane.told()), (vec![], vec![]));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_settled_while_a_lane_is_lost_does_not_hold_the_next_one_back() {
+    let (live, lane, mut source) = both(4);
+    assert!(nothing_comes(&mut source, 4).await, "the lane is found");
+    live.add(1..5);
+    let taken = receipts(take(&mut source, 4).await);
+    lane.0.is_ill.store(true, Ordering::Relaxed);
+    assert!(nothing_comes(&mut source, 4).await, "the lane is lost");
+    source.settle(taken);
+    lane.0.is_ill.store(false, Ordering::Relaxed);
+    lane.add([100]);
+    assert_eq!(tags(&take(&mut source, 4).await), [100]);
+    live.add([5]);
+    let taken = receipts(take(&mut source, 4).await);
+    source.settle(taken);
+    lane.add([101]);
+    let settled = Instant::now();
+    assert_eq!(tags(&take(&mut source, 4).await), [101]);
+    assert!(settled.elapsed() < QUIET_WHEN_FULL, "no more than one of four was in hand");
+}

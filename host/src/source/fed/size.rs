@@ -38,6 +38,11 @@ impl Size {
             Some(_) => self.now,
         };
     }
+
+    /// Asks for less than so much from now on: that failed, for whatever reason.
+    pub fn less_than(&mut self, much: usize) {
+        self.now = (much / 2).clamp(self.min, self.max);
+    }
 }
 
 #[cfg(test)]
@@ -63,5 +68,9 @@ mod tests {
         assert!(steps.is_some_and(|steps| (20..60).contains(&steps)), "{steps:?}");
         size.learn(None, Duration::ZERO);
         assert_eq!(size.now, 1000);
+        size.less_than(25);
+        assert_eq!(size.now, 12);
+        size.less_than(12);
+        assert_eq!(size.now, 10);
     }
 }

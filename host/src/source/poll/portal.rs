@@ -1,4 +1,4 @@
-//! The portal as it is asked here: not too often, not for too much at once, and not believed when it repeats itself.
+//! The portal as it is asked here: not too often and not for too much at once.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use super::notices::Dataset;
 use crate::services::Failure;
-use crate::services::ckan::{Client, Listed, Listing, NOT_AUTHORIZED, NOT_FOUND, Order};
+use crate::services::ckan::{Client, Listed, Listing, NOT_AUTHORIZED, NOT_FOUND};
 use crate::source::fed::Size;
 
 /// How many datasets are listed at once at most; CKAN itself gives no more.
@@ -47,11 +47,7 @@ impl Portal {
         let begun = Instant::now();
         let page = client.list(&listing).await;
         self.rows.learn(page.as_ref().err(), begun.elapsed());
-        let page = page?;
-        if !page.iter().all(|listed| is_behind(&listing.order, listed)) {
-            return Err(drops_filters("it lists what it was asked to leave out"));
-        }
-        Ok(page)
+        page
     }
 
     /// A dataset as it is in the database; `None` if it is not there for us.
@@ -92,23 +88,4 @@ impl Portal {
 
 fn object(value: Value) -> Option<Dataset> {
     if let Value::Object(dataset) = value { Some(dataset) } else { None }
-}
-
-fn is_behind(order: &Order<'_>, listed: &Listed) -> bool {
-    match order {
-        Order::ById(Some(id)) => listed.id.as_str() > *id,
-        Order::ByStamp(Some(behind)) => (listed.stamp.as_str(), listed.id.as_str()) > *behind,
-        Order::ById(None) | Order::ByStamp(None) | Order::Newest => true,
-    }
-}
-
-/// What is to be said of a portal whose search does not look at `fq`.
-pub fn drops_filters(seen: &str) -> Failure {
-    Failure::permanent(
-        "ckan.incompatible",
-        format!(
-            "package_search: {seen}: the filter `fq` does not arrive, so changes cannot be found. A proxy in front of \
-             CKAN may drop it, or an extension rewrite it: let `fq` pass for the host's user, or name CKAN's own address"
-        ),
-    )
 }

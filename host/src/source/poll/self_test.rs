@@ -1,8 +1,7 @@
 //! Whether a portal's search can be asked what has changed.
 
-use super::portal::drops_filters;
 use crate::services::Failure;
-use crate::services::ckan::{Client, Listing, Order};
+use crate::services::ckan::{Client, Listing, Order, drops_filters};
 
 /// Looks whether the newest dataset is found by its own stamp; answers that stamp, or `None` if there is no dataset.
 ///

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use futures_util::FutureExt as _;
 use rusqlite::{Connection, params};
 
 use super::clock::now_ms;
@@ -12,7 +13,7 @@ use super::leases::Leases;
 use super::statements;
 use crate::delivery::{DeadReason, Delivery, Fate, Letter, Receipt};
 use crate::retry::Ladder;
-use crate::source::{Address, Graveyard as _, Message, Settings, SourceError};
+use crate::source::{Address, Graveyard as _, Message, Settings, SourceError, find_lane};
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -349,4 +350,21 @@ fn nobody_else_may_read_the_file() {
         seen.push((entry.file_name(), entry.metadata().unwrap().permissions().mode() & 0o777));
     }
     assert!(seen.len() > 1 && seen.iter().all(|(_, mode)| *mode == 0o600), "{seen:?}");
+}
+
+#[tokio::test]
+async fn who_holds_the_file_does_not_hold_up_who_looks_for_a_lane_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = settings(dir.path());
+    let mut lane = QueueFile::open(&dir.path().join("queue.db"), &settings.lane()).unwrap();
+    publish(&mut lane, b"{}");
+    drop(lane);
+    let holder = Connection::open(dir.path().join("queue.db")).unwrap();
+    holder.execute_batch("PRAGMA locking_mode = exclusive; BEGIN EXCLUSIVE").unwrap();
+    let mut look = find_lane(&settings, 2)();
+    assert!((&mut look).now_or_never().is_none(), "it waits elsewhere");
+    drop(holder);
+    let mut lane = look.await.unwrap().expect("a message waits in the lane");
+    assert_eq!(lane.next(1).await.unwrap().len(), 1);
+    lane.close().await;
 }
