@@ -26,6 +26,15 @@ def made(inside, organization):
 
 
 @pytest.fixture
+def stored(portal, inside, made):
+    """A dataset that is committed, and whose making has been forgotten."""
+    package = made()
+    inside.Session.commit()
+    portal.sql("delete from worker_outbox")
+    return package
+
+
+@pytest.fixture
 def at_commit(inside):
     """Registers something that happens in each commit after the row was written, and takes it back."""
     hooks = []
@@ -112,6 +121,73 @@ def test_a_savepoint_released_in_one_that_is_rolled_back_is_not_told_of(portal, 
     package = made()
     inside.Session.commit()
     assert portal.told() == [("Package", "new", package.id)]
+
+
+def begin_a_savepoint_that_fails(inside, work=lambda: None):
+    with pytest.raises(RuntimeError):
+        with inside.Session.begin_nested():
+            work()
+            raise RuntimeError("not today")
+
+
+@pytest.mark.parametrize("flush", [True, False])
+def test_what_was_changed_before_a_savepoint_that_is_rolled_back_is_told_of(portal, inside, stored, made, flush):
+    stored.notes = "before the savepoint"
+    if flush:
+        inside.Session.flush()
+    begin_a_savepoint_that_fails(inside, made)
+    inside.Session.commit()
+    assert portal.sql("select notes from package where id = :id", id=stored.id)[0][0] == "before the savepoint"
+    assert portal.told() == [("Package", "changed", stored.id)]
+
+
+def test_what_was_changed_before_two_savepoints_of_which_one_is_released_is_told_of(portal, inside, stored, made):
+    stored.notes = "before the savepoints"
+    inside.Session.flush()
+    outer = inside.Session.begin_nested()
+    with inside.Session.begin_nested():
+        made()
+    outer.rollback()
+    inside.Session.commit()
+    assert portal.told() == [("Package", "changed", stored.id)]
+
+
+def test_what_was_changed_in_a_savepoint_before_another_that_is_rolled_back_is_told_of(portal, inside, stored, made):
+    with inside.Session.begin_nested():
+        stored.notes = "in the first savepoint"
+        begin_a_savepoint_that_fails(inside, made)
+    begin_a_savepoint_that_fails(inside, made)
+    inside.Session.commit()
+    assert portal.told() == [("Package", "changed", stored.id)]
+
+
+def test_what_was_changed_before_a_savepoint_is_not_told_of_if_all_is_rolled_back(portal, inside, stored, made):
+    stored.notes = "for nothing"
+    begin_a_savepoint_that_fails(inside)
+    inside.Session.rollback()
+    assert commit_something_else(inside, made) == portal.told()
+
+
+def test_the_dataset_of_a_resource_or_a_tag_before_a_savepoint_is_told_of(portal, inside, dataset):
+    first = dataset["resources"][0]["id"]
+    inside.Session.get(inside.Resource, first).hash = "1234"
+    begin_a_savepoint_that_fails(inside)
+    inside.Session.commit()
+    assert portal.told() == [("Package", "changed", dataset["id"]), ("Resource", "changed", first)]
+    portal.sql("delete from worker_outbox")
+    inside.Session.get(inside.Package, dataset["id"]).add_tag_by_name(name("tag"))
+    begin_a_savepoint_that_fails(inside)
+    inside.Session.commit()
+    assert portal.told() == [("Package", "changed", dataset["id"])]
+
+
+def test_what_is_new_or_gone_before_a_savepoint_is_told_of(portal, inside, stored, made):
+    gone = stored.id
+    inside.Session.delete(stored)
+    new = made()
+    begin_a_savepoint_that_fails(inside)
+    inside.Session.commit()
+    assert portal.told() == sorted([("Package", "deleted", gone), ("Package", "new", new.id)])
 
 
 def test_a_session_that_is_thrown_away_leaves_nothing(portal, inside, made):
