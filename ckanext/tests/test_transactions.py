@@ -8,21 +8,8 @@ import sqlalchemy as sa
 
 import ckan.plugins as plugins
 
-from ckanext.worker import collect, outbox
-from portal import name
-
-
-@pytest.fixture
-def made(inside, organization):
-    """Makes a dataset in the open transaction and flushes it."""
-
-    def make():
-        package = inside.Package(name=name(), title="made inside", owner_org=organization)
-        inside.Session.add(package)
-        inside.Session.flush()
-        return package
-
-    return make
+from ckanext.worker import collect
+from portal import commit_something_else, name
 
 
 @pytest.fixture
@@ -46,14 +33,6 @@ def at_commit(inside):
     yield register
     for hook in hooks:
         sa.event.remove(inside.Session, "before_commit", hook)
-
-
-def commit_something_else(inside, made):
-    """Commits a dataset, and answers what must be the only row."""
-    inside.Session.remove()
-    other = made().id
-    inside.Session.commit()
-    return [("Package", "new", other)]
 
 
 def test_a_committed_change_is_told_of(portal, inside, made):
@@ -288,41 +267,3 @@ def test_a_row_that_becomes_visible_late_is_delivered_though_its_id_is_smaller(p
     assert [message["body"]["payload"]["id"] for message in first] == [quick]
     assert [message["body"]["payload"]["id"] for message in second] == slow
     assert second[0]["id"] < first[0]["id"], "the two transactions did not overlap"
-
-
-def test_an_insert_that_fails_does_not_break_the_save(portal, dataset):
-    portal.sql("alter table worker_outbox add constraint refuse check (false) not valid")
-    try:
-        portal.call("package_patch", id=dataset["id"], notes="saved all the same")
-        portal.call("resource_patch", id=dataset["resources"][0]["id"], hash="1234")
-    finally:
-        portal.sql("alter table worker_outbox drop constraint refuse")
-    shown = portal.call("package_show", id=dataset["id"])
-    assert (shown["notes"], shown["resources"][0]["hash"]) == ("saved all the same", "1234")
-    assert portal.told() == []
-
-
-def test_an_insert_that_fails_is_said_with_what_was_lost(portal, inside, made, caplog):
-    portal.sql("alter table worker_outbox add constraint refuse check (false) not valid")
-    try:
-        package = made()
-        inside.Session.commit()
-    finally:
-        portal.sql("alter table worker_outbox drop constraint refuse")
-    assert f"NOT recorded for workers: Package {package.id} new" in caplog.text
-
-
-def test_a_missing_table_is_said_once_and_breaks_no_save(portal, inside, made, caplog, monkeypatch):
-    monkeypatch.setattr(outbox, "LOOK_AGAIN_SECONDS", 3600)
-    portal.sql("alter table worker_outbox rename to worker_outbox_elsewhere")
-    try:
-        for _ in range(3):
-            made()
-            inside.Session.commit()
-    finally:
-        portal.sql("alter table worker_outbox_elsewhere rename to worker_outbox")
-        monkeypatch.setattr(outbox, "_look_again_at", 0.0)
-    assert caplog.text.count(outbox.TO_CREATE) == 1
-    # It is there again, which the next save notices.
-    assert commit_something_else(inside, made) == portal.told()
-    assert outbox._look_again_at is None

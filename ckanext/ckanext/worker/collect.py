@@ -152,8 +152,11 @@ def _before_commit(session: Any) -> None:
         return
     try:
         outbox.write(session.connection(), changes, *origin.of_request())
-    except Exception:
-        log.exception("NOT recorded for workers: %s", ", ".join(map(str, changes)))
+    except outbox.NotUndone:
+        log.error("NOT recorded for workers, and NOT SAVED: %s", ", ".join(map(str, changes)))
+        raise
+    except Exception as error:
+        log.error("NOT recorded for workers: %s (%s)", ", ".join(map(str, changes)), outbox.reason(error))
 
 
 def _after_commit(session: Any) -> None:
