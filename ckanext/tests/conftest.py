@@ -39,6 +39,9 @@ def site(app):
     import ckan.model as model
 
     portal = Portal(variable("CKAN_URL"), variable("CKAN_API_TOKEN"), model.meta.engine)
+    made = portal.call("organization_create", name=name("org"))["id"]
+    found = portal.sql('select count(*) from "group" where id = :id', id=made)[0][0]
+    assert found == 1, "CKAN_URL serves another database than the one that CKAN_INI names"
     assert "worker" in portal.call("status_show")["extensions"], "CKAN_URL serves a site without the plugin"
     return portal
 
@@ -86,3 +89,16 @@ def dataset(portal, organization):
     )
     portal.sql("delete from worker_outbox")
     return made
+
+
+@pytest.fixture
+def made(inside, organization):
+    """Makes a dataset in the open transaction and flushes it."""
+
+    def make():
+        package = inside.Package(name=name(), title="made inside", owner_org=organization)
+        inside.Session.add(package)
+        inside.Session.flush()
+        return package
+
+    return make

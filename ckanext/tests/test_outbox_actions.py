@@ -104,6 +104,42 @@ def test_the_payload_is_what_is_committed_at_delivery(portal, dataset):
     assert [body["payload"]["notes"] for body in portal.bodies()] == ["third", "third"]
 
 
+def test_what_was_deleted_and_brought_back_has_changed(portal, dataset):
+    portal.call("package_delete", id=dataset["id"])
+    assert [body["operation"] for body in portal.bodies() if body["routing_key"] == "Package"] == ["deleted"]
+    portal.call("package_patch", id=dataset["id"], state="active")
+    packages = [body for body in portal.bodies() if body["routing_key"] == "Package"]
+    assert [(body["operation"], body["payload"]["state"]) for body in packages] == [("changed", "active")] * 2
+
+
+def test_an_answer_has_no_more_than_eight_megabytes_and_always_a_message(portal, organization):
+    size = 3 * 1024 * 1024
+    made = [portal.call("package_create", name=name(), owner_org=organization, notes=text * size)["id"]
+            for text in ("a", "b", "c")]
+    portal.call("package_patch", id=made[2], notes="c" * 9 * 1024 * 1024)
+    seen = []
+    while True:
+        answer = portal.poll()
+        seen.append([message["body"]["payload"]["id"] for message in answer["messages"]])
+        if not answer["more"]:
+            break
+        portal.call("worker_outbox_ack", ids=ids(answer))
+    assert seen == [made[:2], made[2:], made[2:]]
+    for id in made:
+        portal.call("dataset_purge", id=id)
+
+
+def test_a_row_of_a_class_that_is_not_known_carries_the_id_only(portal, dataset):
+    portal.sql(
+        "insert into worker_outbox (message_id, created, routing_key, operation, entity_id)"
+        " values (gen_random_uuid(), now(), 'Vocabulary', 'new', 'v1')"
+    )
+    portal.call("package_patch", id=dataset["id"], notes="second")
+    first, second = portal.bodies()
+    assert (first["routing_key"], first["operation"], first["payload"]) == ("Vocabulary", "new", {"id": "v1"})
+    assert second["payload"]["id"] == dataset["id"]
+
+
 @pytest.mark.parametrize("sent, kept", [
     ("host-1;archive", "host-1;archive"), ("x" * 300, "x" * 200), ("h\u00f6st;archive", None), ("", None),
 ])

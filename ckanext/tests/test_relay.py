@@ -1,6 +1,7 @@
 """`ckan worker relay`, as a process of its own, with a real broker."""
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +17,12 @@ if not portal_module.AMQP_URL:
         "LEFT OUT, NOT TESTED: THE RELAY NEEDS A BROKER, SET CKAN_WORKER_TEST_AMQP_URL", allow_module_level=True
     )
 
+from ckanext.worker import relay as relay_module  # noqa: E402
 from amqp import Exchange, Road, eventually  # noqa: E402  (needs pika, and pika is needed for these tests only)
+
+
+# More than a relay publishes in the time that it takes to be told to end.
+MANY = 5000
 
 
 @pytest.fixture
@@ -158,29 +164,36 @@ def test_a_relay_goes_on_when_the_broker_comes_and_comes_back(portal, start, exc
 
 def test_a_relay_ends_on_sigterm_with_nothing_half_done(portal, start, exchange):
     queue = exchange.queue()
-    fill(portal, 500)
+    fill(portal, MANY)
     relay, said = start()
     arrived = exchange.wait(queue, 1)
     relay.send_signal(signal.SIGTERM)
     assert relay.wait(60) == 0
     assert "Traceback" not in said.read_text()
     arrived += exchange.read(queue)
-    assert len(arrived) + waiting(portal) == 500
+    left = waiting(portal)
+    assert left > 0, "it has published all of them, whenever it was told to end"
+    assert len(arrived) + left == MANY
 
 
 def test_two_relays_share_the_work_and_publish_each_message_once(portal, start, exchange):
     queue = exchange.queue()
-    relays = [start()[0] for _ in range(2)]
-    fill(portal, 1000)
-    arrived = exchange.wait(queue, 1000)
+    relays = [start() for _ in range(2)]
+    assert eventually(lambda: all("Publishing to" in said.read_text() for _, said in relays))
+    fill(portal, MANY)
+    arrived = exchange.wait(queue, MANY)
     assert eventually(lambda: waiting(portal) == 0)
-    for relay in relays:
+    published = []
+    for relay, said in relays:
         relay.send_signal(signal.SIGTERM)
         assert relay.wait(60) == 0
+        published.append(int(re.search(r"The relay has ended; published: (\d+)", said.read_text())[1]))
+    assert sum(published) == MANY
+    assert all(published), "one of them has done it all"
     arrived += exchange.read(queue)
     ids = [body["payload"]["id"] for _, _, body in arrived]
-    assert len(ids) == 1000
-    assert set(ids) == {f"d{n}" for n in range(1, 1001)}
+    assert len(ids) == MANY
+    assert set(ids) == {f"d{n}" for n in range(1, MANY + 1)}
 
 
 def test_a_relay_that_is_killed_repeats_at_most_a_batch_and_loses_nothing(portal, start, once, exchange):
@@ -194,7 +207,23 @@ def test_a_relay_that_is_killed_repeats_at_most_a_batch_and_loses_nothing(portal
     arrived += exchange.read(queue)
     ids = [body["payload"]["id"] for _, _, body in arrived]
     assert set(ids) == {f"d{n}" for n in range(1, 501)}
-    assert len(ids) <= 500 + 100
+    assert len(ids) <= 500 + relay_module.BATCH_MAX
+
+
+def test_what_the_broker_closes_the_channel_for_is_published_with_the_id_only(portal, once, exchange):
+    queue = exchange.queue()
+    # More than RabbitMQ takes in one message, whichever version it is.
+    portal.sql(
+        "insert into worker_outbox (message_id, created, routing_key, operation, entity_id, payload) values"
+        " (gen_random_uuid(), now(), 'Package', 'deleted', 'huge', '{\"notes\": \"' || repeat('x', 135000000) || '\"}')"
+    )
+    fill(portal, 3)
+    ended = once()
+    assert ended.returncode == 0, ended.stderr
+    assert "Package huge" in ended.stderr
+    payloads = [body["payload"] for _, _, body in exchange.read(queue)]
+    assert payloads == [{"id": "huge"}, *({"id": f"d{n}"} for n in (1, 2, 3))]
+    assert waiting(portal) == 0
 
 
 def test_a_url_that_is_none_is_said_without_the_password(portal, once, exchange):

@@ -8,21 +8,17 @@ import sqlalchemy as sa
 
 import ckan.plugins as plugins
 
-from ckanext.worker import collect, outbox
-from portal import name
+from ckanext.worker import collect
+from portal import commit_something_else, name
 
 
 @pytest.fixture
-def made(inside, organization):
-    """Makes a dataset in the open transaction and flushes it."""
-
-    def make():
-        package = inside.Package(name=name(), title="made inside", owner_org=organization)
-        inside.Session.add(package)
-        inside.Session.flush()
-        return package
-
-    return make
+def stored(portal, inside, made):
+    """A dataset that is committed, and whose making has been forgotten."""
+    package = made()
+    inside.Session.commit()
+    portal.sql("delete from worker_outbox")
+    return package
 
 
 @pytest.fixture
@@ -37,14 +33,6 @@ def at_commit(inside):
     yield register
     for hook in hooks:
         sa.event.remove(inside.Session, "before_commit", hook)
-
-
-def commit_something_else(inside, made):
-    """Commits a dataset, and answers what must be the only row."""
-    inside.Session.remove()
-    other = made().id
-    inside.Session.commit()
-    return [("Package", "new", other)]
 
 
 def test_a_committed_change_is_told_of(portal, inside, made):
@@ -112,6 +100,73 @@ def test_a_savepoint_released_in_one_that_is_rolled_back_is_not_told_of(portal, 
     package = made()
     inside.Session.commit()
     assert portal.told() == [("Package", "new", package.id)]
+
+
+def begin_a_savepoint_that_fails(inside, work=lambda: None):
+    with pytest.raises(RuntimeError):
+        with inside.Session.begin_nested():
+            work()
+            raise RuntimeError("not today")
+
+
+@pytest.mark.parametrize("flush", [True, False])
+def test_what_was_changed_before_a_savepoint_that_is_rolled_back_is_told_of(portal, inside, stored, made, flush):
+    stored.notes = "before the savepoint"
+    if flush:
+        inside.Session.flush()
+    begin_a_savepoint_that_fails(inside, made)
+    inside.Session.commit()
+    assert portal.sql("select notes from package where id = :id", id=stored.id)[0][0] == "before the savepoint"
+    assert portal.told() == [("Package", "changed", stored.id)]
+
+
+def test_what_was_changed_before_two_savepoints_of_which_one_is_released_is_told_of(portal, inside, stored, made):
+    stored.notes = "before the savepoints"
+    inside.Session.flush()
+    outer = inside.Session.begin_nested()
+    with inside.Session.begin_nested():
+        made()
+    outer.rollback()
+    inside.Session.commit()
+    assert portal.told() == [("Package", "changed", stored.id)]
+
+
+def test_what_was_changed_in_a_savepoint_before_another_that_is_rolled_back_is_told_of(portal, inside, stored, made):
+    with inside.Session.begin_nested():
+        stored.notes = "in the first savepoint"
+        begin_a_savepoint_that_fails(inside, made)
+    begin_a_savepoint_that_fails(inside, made)
+    inside.Session.commit()
+    assert portal.told() == [("Package", "changed", stored.id)]
+
+
+def test_what_was_changed_before_a_savepoint_is_not_told_of_if_all_is_rolled_back(portal, inside, stored, made):
+    stored.notes = "for nothing"
+    begin_a_savepoint_that_fails(inside)
+    inside.Session.rollback()
+    assert commit_something_else(inside, made) == portal.told()
+
+
+def test_the_dataset_of_a_resource_or_a_tag_before_a_savepoint_is_told_of(portal, inside, dataset):
+    first = dataset["resources"][0]["id"]
+    inside.Session.get(inside.Resource, first).hash = "1234"
+    begin_a_savepoint_that_fails(inside)
+    inside.Session.commit()
+    assert portal.told() == [("Package", "changed", dataset["id"]), ("Resource", "changed", first)]
+    portal.sql("delete from worker_outbox")
+    inside.Session.get(inside.Package, dataset["id"]).add_tag_by_name(name("tag"))
+    begin_a_savepoint_that_fails(inside)
+    inside.Session.commit()
+    assert portal.told() == [("Package", "changed", dataset["id"])]
+
+
+def test_what_is_new_or_gone_before_a_savepoint_is_told_of(portal, inside, stored, made):
+    gone = stored.id
+    inside.Session.delete(stored)
+    new = made()
+    begin_a_savepoint_that_fails(inside)
+    inside.Session.commit()
+    assert portal.told() == sorted([("Package", "deleted", gone), ("Package", "new", new.id)])
 
 
 def test_a_session_that_is_thrown_away_leaves_nothing(portal, inside, made):
@@ -212,41 +267,3 @@ def test_a_row_that_becomes_visible_late_is_delivered_though_its_id_is_smaller(p
     assert [message["body"]["payload"]["id"] for message in first] == [quick]
     assert [message["body"]["payload"]["id"] for message in second] == slow
     assert second[0]["id"] < first[0]["id"], "the two transactions did not overlap"
-
-
-def test_an_insert_that_fails_does_not_break_the_save(portal, dataset):
-    portal.sql("alter table worker_outbox add constraint refuse check (false) not valid")
-    try:
-        portal.call("package_patch", id=dataset["id"], notes="saved all the same")
-        portal.call("resource_patch", id=dataset["resources"][0]["id"], hash="1234")
-    finally:
-        portal.sql("alter table worker_outbox drop constraint refuse")
-    shown = portal.call("package_show", id=dataset["id"])
-    assert (shown["notes"], shown["resources"][0]["hash"]) == ("saved all the same", "1234")
-    assert portal.told() == []
-
-
-def test_an_insert_that_fails_is_said_with_what_was_lost(portal, inside, made, caplog):
-    portal.sql("alter table worker_outbox add constraint refuse check (false) not valid")
-    try:
-        package = made()
-        inside.Session.commit()
-    finally:
-        portal.sql("alter table worker_outbox drop constraint refuse")
-    assert f"NOT recorded for workers: Package {package.id} new" in caplog.text
-
-
-def test_a_missing_table_is_said_once_and_breaks_no_save(portal, inside, made, caplog, monkeypatch):
-    monkeypatch.setattr(outbox, "LOOK_AGAIN_SECONDS", 3600)
-    portal.sql("alter table worker_outbox rename to worker_outbox_elsewhere")
-    try:
-        for _ in range(3):
-            made()
-            inside.Session.commit()
-    finally:
-        portal.sql("alter table worker_outbox_elsewhere rename to worker_outbox")
-        monkeypatch.setattr(outbox, "_look_again_at", 0.0)
-    assert caplog.text.count(outbox.TO_CREATE) == 1
-    # It is there again, which the next save notices.
-    assert commit_something_else(inside, made) == portal.told()
-    assert outbox._look_again_at is None

@@ -1,7 +1,8 @@
 """The actions by which a host fetches the outbox over HTTPS, without a broker."""
 from __future__ import annotations
 
-from typing import Any
+import json
+from typing import Any, Sequence
 
 import ckan.model as model
 import ckan.plugins.toolkit as tk
@@ -11,6 +12,9 @@ from ckanext.worker.message import Renderer
 
 LIMIT_DEFAULT = 500
 LIMIT_MAX = 1000
+
+# How large the messages of one answer may be together; a dataset of many resources is in the message of each.
+SIZE_MAX_BYTES = 8 * 1024 * 1024
 
 
 def sysadmins_only(context: Any, data_dict: Any) -> dict[str, Any]:
@@ -26,17 +30,28 @@ def worker_outbox_poll(context: Any, data_dict: dict[str, Any]) -> dict[str, Any
     commit later, and its rows, with smaller ids, appear behind those that were read already.
 
     :param limit: how many at most, up to 1000 (default 500)
-    :returns: `messages`, each with `id` (for `worker_outbox_ack`), `message_id` and `body`; and `more`
+    :returns: `messages`, each with `id` (for `worker_outbox_ack`), `message_id` and `body`; and `more`, if there are
+        others: beyond the limit, or because the messages have more than 8 MB together
     """
     tk.check_access("worker_outbox_poll", context, data_dict)
     limit = _limit(data_dict.get("limit", LIMIT_DEFAULT))
     connection = _connection()
     rows = outbox.oldest(connection, limit + 1)
-    more = len(rows) > limit
-    rows = rows[:limit]
-    renderer = Renderer(rows)
-    messages = [{"id": row.id, "message_id": row.message_id, "body": renderer.body(row)} for row in rows]
-    return {"messages": messages, "more": more}
+    messages = _messages(rows[:limit])
+    return {"messages": messages, "more": len(rows) > len(messages)}
+
+
+def _messages(rows: Sequence[Any]) -> list[dict[str, Any]]:
+    """As many of the rows, from the first on, as an answer has room for; one at least."""
+    messages: list[dict[str, Any]] = []
+    renderer, size = Renderer(rows), 0
+    for row in rows:
+        message = {"id": row.id, "message_id": row.message_id, "body": renderer.body(row)}
+        size += len(json.dumps(message))
+        if messages and size > SIZE_MAX_BYTES:
+            break
+        messages.append(message)
+    return messages
 
 
 def worker_outbox_ack(context: Any, data_dict: dict[str, Any]) -> dict[str, Any]:

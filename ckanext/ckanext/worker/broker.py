@@ -13,6 +13,7 @@ from pika.exceptions import AMQPError, ChannelClosedByBroker, NackError, Unrouta
 _TIMEOUT_SECONDS = 30
 
 _NOT_FOUND = 404
+_PRECONDITION_FAILED = 406
 
 
 class Gone(Exception):
@@ -21,6 +22,10 @@ class Gone(Exception):
 
 class Refused(Exception):
     """The broker has not taken this message, and may take others."""
+
+
+class Unacceptable(Exception):
+    """The broker has closed the channel because of this message, as it does if it is too large."""
 
 
 class Broker:
@@ -71,6 +76,8 @@ class Broker:
             raise Refused(f"the broker does not accept {body['routing_key']} on exchange {self.exchange}") from error
         except (AMQPError, OSError) as error:
             self.close()
+            if isinstance(error, ChannelClosedByBroker) and error.reply_code == _PRECONDITION_FAILED:
+                raise Unacceptable(error.reply_text) from error
             raise Gone(_reason(error)) from error
 
     def rest(self, seconds: float, stop: threading.Event) -> None:

@@ -49,7 +49,7 @@ def relay(once: bool, interval: float) -> None:
         return
     click.echo(f"Publishing to exchange {exchange} of {broker}", err=True)
     relay.run()
-    click.echo("The relay has ended", err=True)
+    click.echo(f"The relay has ended; published: {relay.published}", err=True)
 
 
 @worker.command()

@@ -2,6 +2,9 @@
 
 CKAN notifies before the commit, and once for each savepoint too. What it tells is kept for the transaction it belongs
 to: the release of a savepoint hands it on to the enclosing one, a rollback drops it, and the commit writes it.
+
+With the rollback of a savepoint CKAN forgets what was changed before it as well, and with its release it tells of that
+as if it belonged to the savepoint. So what stands when a savepoint begins is noted then, for the enclosing one.
 """
 from __future__ import annotations
 
@@ -49,6 +52,7 @@ def listen() -> None:
     if _listening:
         return
     for sessions in (model.Session, model.meta.create_local_session):
+        event.listen(sessions, "after_transaction_create", _after_transaction_create)
         event.listen(sessions, "before_commit", _before_commit)
         event.listen(sessions, "after_commit", _after_commit)
         event.listen(sessions, "after_transaction_end", _after_transaction_end)
@@ -63,11 +67,14 @@ def note(entity: Any, operation: Any) -> None:
         session = object_session(entity) or model.Session()
         if session.get_transaction() is None:
             session.connection()
-        frames = session.info.setdefault(_KEY, {})
-        changes = frames.setdefault(_innermost(session), {})
-        _add(changes, _change(session, entity, str(operation)))
+        _keep(session, _innermost(session), entity, str(operation))
     except Exception:
         log.exception("A change of %s is NOT recorded for workers", _name(entity))
+
+
+def _keep(session: Any, transaction: Any, entity: Any, operation: str) -> None:
+    changes = session.info.setdefault(_KEY, {}).setdefault(transaction, {})
+    _add(changes, _change(session, entity, operation))
 
 
 def _change(session: Any, entity: Any, operation: str) -> Change:
@@ -108,6 +115,33 @@ def _add(changes: Changes, change: Change) -> None:
     changes[key] = stronger._replace(payload=change.payload or known.payload)
 
 
+def _after_transaction_create(session: Any, transaction: Any) -> None:
+    # SQLAlchemy has flushed: all that was changed before this savepoint is among what CKAN will tell of.
+    cache = getattr(session, "_object_cache", None)
+    if not transaction.nested or not cache:
+        return
+    enclosing = _enclosing(transaction)
+    for entity, operation in _told_at_the_end(cache):
+        try:
+            if isinstance(entity, (model.Package, model.Resource)):
+                _keep(session, enclosing, entity, operation)
+        except Exception:
+            log.exception("A change of %s is NOT recorded for workers", _name(entity))
+
+
+def _told_at_the_end(cache: dict[str, Any]) -> list[tuple[Any, str]]:
+    """What CKAN would notify of at the commit: the entities, and the datasets that they belong to."""
+    told = [(entity, operation) for operation in ("new", "deleted", "changed") for entity in cache[operation]]
+    for entity, _ in tuple(told):
+        if isinstance(entity, model.Package) or not hasattr(entity, "related_packages"):
+            continue
+        try:
+            told.extend((package, "changed") for package in entity.related_packages())
+        except Exception:
+            log.exception("A change of the dataset of %s is NOT recorded for workers", _name(entity))
+    return told
+
+
 def _before_commit(session: Any) -> None:
     frames = session.info.get(_KEY)
     # A savepoint is released, not committed: its changes may still be rolled back with the rest.
@@ -118,8 +152,11 @@ def _before_commit(session: Any) -> None:
         return
     try:
         outbox.write(session.connection(), changes, *origin.of_request())
-    except Exception:
-        log.exception("NOT recorded for workers: %s", ", ".join(map(str, changes)))
+    except outbox.NotUndone:
+        log.error("NOT recorded for workers, and NOT SAVED: %s", ", ".join(map(str, changes)))
+        raise
+    except Exception as error:
+        log.error("NOT recorded for workers: %s (%s)", ", ".join(map(str, changes)), outbox.reason(error))
 
 
 def _after_commit(session: Any) -> None:

@@ -28,24 +28,28 @@ class Renderer:
         for row in rows:
             wanted.setdefault(row.routing_key, set()).add(row.entity_id)
         for routing_key, ids in wanted.items():
-            found = _find(_CLASSES[routing_key], ids)
+            # Of what this version does not know, only the row is there to be told.
+            found = _find(_CLASSES[routing_key], ids) if routing_key in _CLASSES else []
             self._entities.update({(routing_key, entity.id): entity for entity in found})
 
-    def body(self, row: Any) -> dict[str, Any]:
+    def body(self, row: Any, only_id: bool = False) -> dict[str, Any]:
         """The message: in the shape of 2011, and `meta`."""
         key = (row.routing_key, row.entity_id)
         entity = self._entities.get(key)
         if entity is None:
-            operation, payload = "deleted", _gone(row)
+            operation = "deleted" if row.routing_key in _CLASSES else row.operation
+            payload = _gone(row)
         else:
-            operation = row.operation
+            # Deleted and brought back before anybody was told of the first.
+            is_back = row.operation == "deleted" and entity.state != model.State.DELETED
+            operation = "changed" if is_back else row.operation
             if key not in self._payloads:
                 self._payloads[key] = _render(entity, row)
             payload = self._payloads[key]
         return {
             "routing_key": row.routing_key,
             "operation": operation,
-            "payload": payload,
+            "payload": _only_id(row) if only_id else payload,
             "meta": {
                 "id": row.message_id,
                 "ts": _utc(row.created),

@@ -57,10 +57,23 @@ class TableMissing(Exception):
         return f"the table worker_outbox is missing; type: {TO_CREATE}"
 
 
+class NotUndone(Exception):
+    """The outbox could not be written, and the transaction cannot go on.
+
+    PostgreSQL answers the commit of such a transaction with a rollback, as if all were well: the save must fail aloud.
+    """
+
+
+def reason(error: BaseException) -> str:
+    """What is wrong, in one line, and without the values: among them may be the payload of a private dataset."""
+    return next(iter(str(getattr(error, "orig", None) or error).strip().splitlines()), type(error).__name__)
+
+
 def write(connection: Any, changes: Iterable[Any], actor: Optional[str], origin: Optional[str]) -> None:
-    """Writes the changes in the transaction of the connection, which goes on as before if that fails."""
-    if not _expected(connection):
-        return
+    """Writes the changes in the transaction of the connection, which goes on as before if that fails.
+
+    Raises `NotUndone` if it cannot go on.
+    """
     now = datetime.datetime.now(datetime.timezone.utc)
     rows = [
         dict(change._asdict(), message_id=str(uuid.uuid4()), created=now, actor=actor, origin=origin)
@@ -68,12 +81,21 @@ def write(connection: Any, changes: Iterable[Any], actor: Optional[str], origin:
     ]
     values = tuple(row[column] for row in rows for column in _WRITTEN)
     try:
-        connection.exec_driver_sql(_WRITE.format(rows=", ".join([_ROW] * len(rows))), values)
-    except sa.exc.DBAPIError as error:
-        connection.exec_driver_sql(_UNDO)
-        if getattr(error.orig, "pgcode", None) != _UNDEFINED_TABLE:
+        if _expected(connection):
+            connection.exec_driver_sql(_WRITE.format(rows=", ".join([_ROW] * len(rows))), values)
+    except sa.exc.SQLAlchemyError as error:
+        _undo(connection, error)
+        if getattr(getattr(error, "orig", None), "pgcode", None) != _UNDEFINED_TABLE:
             raise
         _say_missing()
+
+
+def _undo(connection: Any, error: Exception) -> None:
+    try:
+        connection.exec_driver_sql(_UNDO)
+    except sa.exc.SQLAlchemyError as failed:
+        # The chain of exceptions would show the values.
+        raise NotUndone(f"{reason(error)}; and to undo it: {reason(failed)}") from None
 
 
 def is_there(connection: Any) -> bool:
@@ -86,9 +108,10 @@ def oldest(connection: Any, limit: int) -> Sequence[Any]:
     return connection.execute(sa.select(table).order_by(table.c.id).limit(limit)).fetchall()
 
 
-def take(connection: Any, limit: int, without: Iterable[str]) -> Sequence[Any]:
-    """The oldest rows that nobody else has taken, locked until the transaction ends; some routing keys left out."""
-    rows = sa.select(table).where(table.c.routing_key.notin_(list(without))).order_by(table.c.id).limit(limit)
+def take(connection: Any, limit: int, without: Iterable[str], without_ids: Iterable[int]) -> Sequence[Any]:
+    """The oldest rows that nobody else has taken, locked until the transaction ends; some left out."""
+    wanted = table.c.routing_key.notin_(list(without)), table.c.id.notin_(list(without_ids))
+    rows = sa.select(table).where(*wanted).order_by(table.c.id).limit(limit)
     return connection.execute(rows.with_for_update(skip_locked=True)).fetchall()
 
 

@@ -9,19 +9,20 @@ import logging
 import random
 import threading
 import time
-from typing import Optional
+from typing import Any, Optional
 
 from sqlalchemy.exc import SQLAlchemyError
 
 import ckan.model as model
 
 from ckanext.worker import outbox
-from ckanext.worker.broker import Broker, Gone, Refused
+from ckanext.worker.broker import Broker, Gone, Refused, Unacceptable
 from ckanext.worker.message import Renderer
 
 log = logging.getLogger(__name__)
 
-BATCH_MAX = 100
+# The rows of a batch are locked until the last of them is published.
+BATCH_MAX = 20
 
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 60.0
@@ -49,10 +50,13 @@ class Relay:
         self._broker = broker
         self._interval = interval
         self._stop = stop
+        self.published = 0
         self._pause = Pause()
         self._trouble: Optional[str] = None
         # Routing keys that the broker refuses: others must not wait for them.
         self._refused: dict[str, tuple[float, Pause]] = {}
+        # Rows that the broker closes the channel for, until the relay is started again.
+        self._unacceptable: set[int] = set()
 
     def run(self) -> None:
         """Publishes whatever comes, for ever; troubles pass."""
@@ -88,20 +92,23 @@ class Relay:
             connection = model.Session.connection()
             if not outbox.is_there(connection):
                 raise outbox.TableMissing()
-            rows = outbox.take(connection, BATCH_MAX, self._keys_to_leave())
+            rows = outbox.take(connection, BATCH_MAX, self._keys_to_leave(), self._unacceptable)
             renderer = Renderer(rows)
             for row in rows:
+                if self._stop.is_set():
+                    break
                 if row.routing_key in self._keys_to_leave():
                     continue
                 try:
-                    self._broker.publish(renderer.body(row))
-                    confirmed.append(row.id)
-                    self._refused.pop(row.routing_key, None)
+                    if self._publish(renderer, row):
+                        confirmed.append(row.id)
+                        self._refused.pop(row.routing_key, None)
                 except Refused as error:
                     self._leave(row.routing_key, str(error))
                 except Gone as error:
                     gone = error
                     break
+            self.published += len(confirmed)
             outbox.remove(connection, confirmed)
             model.Session.commit()
         finally:
@@ -110,6 +117,23 @@ class Relay:
         if gone is not None:
             raise gone
         return len(rows)
+
+    def _publish(self, renderer: Renderer, row: Any) -> bool:
+        """Publishes a row, with the id only if the broker wants no more; answers whether it took that."""
+        try:
+            self._broker.publish(renderer.body(row))
+            return True
+        except Unacceptable as error:
+            log.warning("The broker closes the channel for %s (%s): it gets the id only", _name(row), error)
+        try:
+            self._broker.connect()
+            self._broker.publish(renderer.body(row, only_id=True))
+            return True
+        except Unacceptable as error:
+            self._unacceptable.add(row.id)
+            self._say(f"The broker closes the channel for {_name(row)} ({error}): IT STAYS IN THE OUTBOX, row {row.id}")
+        self._broker.connect()
+        return False
 
     def _keys_to_leave(self) -> list[str]:
         now = time.monotonic()
@@ -122,7 +146,7 @@ class Relay:
 
     def _well(self) -> None:
         self._pause.reset()
-        if self._trouble is not None and not self._refused:
+        if self._trouble is not None and not self._refused and not self._unacceptable:
             log.warning("The relay works again")
             self._trouble = None
 
@@ -136,6 +160,9 @@ class Relay:
         if isinstance(error, Gone):
             return f"The broker {self._broker} cannot be used ({error}): messages wait in the outbox"
         if isinstance(error, SQLAlchemyError):
-            cause = str(getattr(error, "orig", None) or error).strip().splitlines()
-            return f"The database cannot be used ({cause[0] if cause else type(error).__name__})"
+            return f"The database cannot be used ({outbox.reason(error)})"
         return f"Nothing can be published: {error}"
+
+
+def _name(row: Any) -> str:
+    return f"{row.routing_key} {row.entity_id}"

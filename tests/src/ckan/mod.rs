@@ -11,6 +11,7 @@ mod extension;
 mod ini;
 mod needs;
 mod prepared;
+mod run;
 mod server;
 mod site;
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Command, ExitStatus, Output};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::ini::Place;
 use super::server::Server;
-use super::{Ckan, Version, call, extension, free_port, prepared};
+use super::{Ckan, Version, call, extension, free_port, prepared, run};
 use crate::WorkerProcess;
 use crate::wait::eventually;
 
@@ -199,6 +199,20 @@ impl Site {
         let mut process = WorkerProcess::with_config("");
         process.spawn(ckan);
         process
+    }
+
+    /// A program of its Python environment, with nobody else's settings and without its own.
+    pub fn command(&self, program: &str) -> Command {
+        self.ckan.environment.command(program)
+    }
+
+    /// Runs such a program to its end; answers how it ended and what it wrote.
+    ///
+    /// # Panics
+    /// It takes longer than `within`.
+    pub fn run(&self, command: Command, within: Duration) -> (ExitStatus, String) {
+        let ended = run::to_its_end(command, &self.place.dir.join("run.log"), within);
+        ended.unwrap_or_else(|problem| panic!("beside CKAN for {}: {problem}", self.name))
     }
 
     /// Has its PostgreSQL database do something, and answers what comes of it, a line for each row.
