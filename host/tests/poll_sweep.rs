@@ -31,7 +31,7 @@ async fn settled(ids: &[&str]) -> (Portal, Session) {
 async fn what_is_deleted_is_told_of_once_and_again_when_it_comes_back() {
     let (portal, session) = settled(&["a", "b", "c"]).await;
     portal.delete("b");
-    assert_eq!(session.run().await, told(&[], &["Package changed b [deleted]"]));
+    assert_eq!(session.run().await, told(&["Package changed b [deleted]"], &[]));
     assert_eq!(session.run().await, Told::default());
     portal.save(&dataset("b", 0, 1001, &[("r", "u")]));
     assert_eq!(session.run().await, told(&["Package changed b"], &[]));
@@ -43,7 +43,7 @@ async fn what_is_purged_or_hidden_is_told_of_as_deleted() {
     let (portal, session) = settled(&["a", "b", "c"]).await;
     portal.purge("c");
     portal.hide("a", true);
-    assert_eq!(session.run().await, told(&[], &["Package deleted a [deleted]", "Package deleted c [deleted]"]));
+    assert_eq!(session.run().await, told(&["Package deleted a [deleted]", "Package deleted c [deleted]"], &[]));
     assert_eq!(session.run().await, Told::default());
     portal.hide("a", false);
     assert_eq!(session.run().await, told(&[], &["Package changed a"]));
@@ -68,11 +68,11 @@ async fn what_the_index_has_lost_is_not_deleted() {
     portal.unindex("b");
     assert_eq!(session.run().await, Told::default());
     portal.delete("b");
-    assert_eq!(session.run().await, told(&[], &["Package changed b [deleted]"]));
+    assert_eq!(session.run().await, told(&["Package changed b [deleted]"], &[]));
 }
 
 #[tokio::test]
-async fn when_the_whole_index_is_lost_only_some_are_asked_for() {
+async fn when_the_whole_index_is_lost_a_sweep_asks_for_some_and_the_next_one_for_others() {
     let ids: Vec<String> = (0..300).map(|number| format!("d{number:03}")).collect();
     let (portal, session) = settled(&ids.iter().map(String::as_str).collect::<Vec<_>>()).await;
     for id in &ids {
@@ -81,6 +81,23 @@ async fn when_the_whole_index_is_lost_only_some_are_asked_for() {
     portal.calls();
     assert_eq!(session.run().await, Told::default());
     assert_eq!(portal.calls()["package_show"], 100);
+    portal.delete("d005");
+    portal.delete("d150");
+    assert_eq!(session.run().await, told(&["Package changed d150 [deleted]"], &[]));
+    assert_eq!(session.run().await, Told::default(), "the last hundred");
+    assert_eq!(session.run().await, told(&["Package changed d005 [deleted]"], &[]));
+}
+
+#[tokio::test]
+async fn however_many_are_deleted_each_is_told_of() {
+    let ids: Vec<String> = (0..130).map(|number| format!("d{number:03}")).collect();
+    let (portal, session) = settled(&ids.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    for id in &ids {
+        portal.delete(id);
+    }
+    let expected: Vec<String> = ids.iter().map(|id| format!("Package changed {id} [deleted]")).collect();
+    assert_eq!(session.run().await.live, expected);
+    assert_eq!(session.run().await, Told::default());
 }
 
 #[tokio::test]

@@ -66,7 +66,7 @@ pub const LOST_RACE: &str = "ckan.lost-race";
 /// The code of a call that the portal had no time for.
 pub const RATE_LIMITED: &str = "ckan.rate-limited";
 /// The code of a call that CKAN failed at.
-const SERVER: &str = "ckan.server";
+pub const SERVER: &str = "ckan.server";
 /// The code of a call that CKAN's search failed at.
 const SEARCH: &str = "ckan.search";
 /// The code of a call that cannot work with these settings.

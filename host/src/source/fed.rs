@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::sqlite::{Book, SqliteSource};
-use super::{Feed, Letters, Source, SourceError, Way};
+use super::sqlite::{self, Book, SqliteSource};
+use super::{Feed, Letters, Settings, Source, SourceError, Way};
 use crate::delivery::{Delivery, Receipt};
 use crate::services::ckan;
 
@@ -26,6 +26,9 @@ pub struct FedSource {
     feed: JoinSet<()>,
     /// Whether the feed has asked for everything once since it began.
     has_looked: watch::Receiver<bool>,
+    /// Why the portal cannot be asked just now.
+    trouble: watch::Receiver<Option<String>>,
+    site_url: String,
 }
 
 /// What a feed works with.
@@ -41,30 +44,42 @@ pub struct Ground {
     /// To be set once everything has been asked for once and is in the file: until then the queue does not count as
     /// empty.
     pub has_looked: watch::Sender<bool>,
+    /// To be set while the portal cannot be asked: why.
+    pub trouble: watch::Sender<Option<String>>,
 }
 
 impl FedSource {
-    /// Begins to feed a queue of this name in the file at `path`. Needs a runtime around.
+    /// Begins to feed the queue in the file at `path`. Needs a runtime around.
     ///
     /// # Errors
-    /// The portal cannot be asked with these settings.
-    pub fn open(queue: SqliteSource, feed: &Feed, path: &Path, name: &str) -> Result<Self, SourceError> {
+    /// The portal cannot be asked with these settings, or the queue is another portal's, or its file cannot be used.
+    pub fn open(path: &Path, settings: &Settings, feed: &Feed) -> Result<Self, SourceError> {
         let client =
             ckan::Client::new(feed.portal.clone()).map_err(|error| SourceError::Unusable(error.to_string()))?;
         let site_url = feed.portal.site_url.as_ref().map(ToString::to_string).unwrap_or_default();
         let site_url = site_url.trim_end_matches('/').to_owned();
+        sqlite::give_to(path, settings, &site_url)?;
+        let queue = SqliteSource::open(path, settings)?;
         let (tell, has_looked) = watch::channel(false);
-        let ground = Ground { client, site_url, book: queue.book(), queue: name.to_owned(), has_looked: tell };
+        let (tell_trouble, trouble) = watch::channel(None);
+        let ground = Ground {
+            client,
+            site_url: site_url.clone(),
+            book: queue.book(),
+            queue: settings.name.clone(),
+            has_looked: tell,
+            trouble: tell_trouble,
+        };
         let mut task = JoinSet::new();
         let (way, path) = (feed.way.clone(), path.to_owned());
         task.spawn(async move {
-            let _lock = alone(&path, &ground.has_looked).await;
+            let _lock = alone(&path, &ground.queue, &ground.has_looked).await;
             match way {
                 Way::Poll(settings) => super::poll::run(ground, settings).await,
                 Way::Outbox(settings) => super::outbox::run(ground, settings).await,
             }
         });
-        Ok(Self { queue, feed: task, has_looked })
+        Ok(Self { queue, feed: task, has_looked, trouble, site_url })
     }
 }
 
@@ -107,7 +122,11 @@ impl Source for FedSource {
         // Asked before the queue: what the first look found is in the queue by then.
         let has_looked = *self.has_looked.borrow();
         let depth = self.queue.depth().await?;
-        Ok(depth + u64::from(!has_looked))
+        match self.trouble.borrow().clone() {
+            // What waits can be worked on; only then does it matter that nobody knows whether that is all.
+            Some(problem) if depth == 0 => Err(SourceError::Unavailable { address: self.site_url.clone(), problem }),
+            _ => Ok(depth + u64::from(!has_looked)),
+        }
     }
 
     fn letters(&self) -> Arc<dyn Letters> {

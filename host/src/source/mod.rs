@@ -132,13 +132,10 @@ pub fn open_without_lane(settings: &Settings, in_hand_max: usize) -> Result<Box<
             let prefetch = u16::try_from(in_hand_max).unwrap_or(u16::MAX);
             Box::new(amqp::AmqpSource::open(addresses, settings, prefetch))
         }
-        Address::Sqlite(path) => {
-            let queue = sqlite::SqliteSource::open(path, settings)?;
-            match &settings.feed {
-                Some(feed) => Box::new(fed::FedSource::open(queue, feed, path, &settings.name)?),
-                None => Box::new(queue),
-            }
-        }
+        Address::Sqlite(path) => match &settings.feed {
+            Some(feed) => Box::new(fed::FedSource::open(path, settings, feed)?),
+            None => Box::new(sqlite::SqliteSource::open(path, settings)?),
+        },
     })
 }
 

@@ -1,7 +1,7 @@
 //! The outbox of a portal's extension, which is asked for what it has until it has nothing more.
 //!
 //! What it hands out is written to the queue's file first, and then acknowledged: what the process dies in between with
-//! is handed out again, and known by its number.
+//! is handed out again, and known by its number and name: the numbers of a table that was made anew begin at 1 again.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Message;
 use super::fed::{Ground, Outage, Size, Trouble};
-use super::sqlite::Intake;
+use super::sqlite::{Intake, Pulled};
 use crate::services::Failure;
 use crate::services::ckan::{Client, NOT_AUTHORIZED};
 
@@ -55,6 +55,12 @@ struct Row<'a> {
     body: &'a RawValue,
 }
 
+impl Row<'_> {
+    fn pulled(&self) -> Pulled {
+        Pulled { id: self.id, message_id: self.message_id.clone() }
+    }
+}
+
 /// Asks the extension for ever.
 pub async fn run(ground: Ground, settings: Settings) {
     tracing::info!("emptying the outbox of {} every {:?}", ground.site_url, settings.interval);
@@ -67,6 +73,7 @@ pub async fn run(ground: Ground, settings: Settings) {
             }
             Err(trouble) => outage.failed(&ground.site_url, &trouble, fastrand::f64()),
         };
+        ground.trouble.send_replace(outage.trouble().map(ToOwned::to_owned));
         sleep(wait).await;
     }
 }
@@ -91,10 +98,10 @@ async fn turn(ground: &Ground, limit: &mut Size) -> Result<bool, Trouble> {
     limit.learn(answer.as_ref().err(), begun.elapsed());
     let answer = answer?;
     let handed = read(&answer)?;
-    let known: BTreeSet<i64> = book.pulled().await?.into_iter().collect();
-    let fresh = || handed.messages.iter().filter(|row| !known.contains(&row.id));
+    let known: BTreeSet<Pulled> = book.pulled().await?.into_iter().collect();
+    let fresh = || handed.messages.iter().filter(|row| !known.contains(&row.pulled()));
     let messages = fresh().map(|row| Ok((queue.clone(), message(row, &answer)?))).collect::<Result<_, Failure>>()?;
-    let pulled = fresh().map(|row| row.id).collect();
+    let pulled = fresh().map(Row::pulled).collect();
     book.take_in(Intake { messages, pulled, ..Intake::default() }).await?;
 
     let ids: Vec<i64> = handed.messages.iter().map(|row| row.id).collect();
@@ -102,8 +109,9 @@ async fn turn(ground: &Ground, limit: &mut Size) -> Result<bool, Trouble> {
         client.action(ACKNOWLEDGE, json!({ "ids": ids }).to_string()).await?;
     }
     // What was pulled and is not handed out any more has been acknowledged, too: only the answer to that was lost.
-    let is_settled = |id: &i64| ids.contains(id) || !handed.more;
-    let acknowledged: Vec<i64> = known.iter().chain(&ids).filter(|id| is_settled(id)).copied().collect();
+    let now: BTreeSet<Pulled> = handed.messages.iter().map(Row::pulled).collect();
+    let earlier = known.into_iter().filter(|pulled| !handed.more && !now.contains(pulled));
+    let acknowledged: Vec<Pulled> = earlier.chain(now.iter().cloned()).collect();
     if !acknowledged.is_empty() {
         book.take_in(Intake { acknowledged, ..Intake::default() }).await?;
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ckan_worker::Config;
 use ckan_worker::services::ckan;
 use ckan_worker::source::poll::{self, Start};
-use ckan_worker::source::{self, Feed, Settings, Source, Way, backfill_queue};
+use ckan_worker::source::{self, Feed, Settings, Source, SourceError, Way, backfill_queue, outbox};
 use rusqlite::{Connection, TransactionBehavior};
 use serde_json::Value;
 
@@ -16,6 +16,8 @@ pub struct Session {
     pub portal: Portal,
     pub poll: poll::Settings,
     pub has_token: bool,
+    /// Whether it empties an outbox instead of asking what has changed.
+    pub is_outbox: bool,
     dir: tempfile::TempDir,
 }
 
@@ -42,7 +44,7 @@ impl Session {
             rate: 1000,
             start: Start::Everything,
         };
-        Self { portal: portal.clone(), poll, has_token: true, dir: tempfile::tempdir().unwrap() }
+        Self { portal: portal.clone(), poll, has_token: true, is_outbox: false, dir: tempfile::tempdir().unwrap() }
     }
 
     /// The queue's settings, as they are where nobody feeds it.
@@ -64,18 +66,27 @@ impl Session {
         let path = self.dir.path().join("queue.db");
         let url = format!("sqlite:{}", path.display());
         let mut settings = Config::from_map([("ckan.site_id", "portal"), ("amqp.url", &url)]).unwrap().queue;
-        settings.feed = Some(Feed { way: Way::Poll(self.poll.clone()), portal: self.ckan() });
+        let way = match self.is_outbox {
+            true => Way::Outbox(outbox::Settings { interval: self.poll.interval }),
+            false => Way::Poll(self.poll.clone()),
+        };
+        settings.feed = Some(Feed { way, portal: self.ckan() });
         settings
     }
 
     /// Starts the host.
     pub fn open(&self) -> Box<dyn Source> {
+        self.try_open().unwrap()
+    }
+
+    /// Starts the host, if it can be.
+    pub fn try_open(&self) -> Result<Box<dyn Source>, SourceError> {
         if !self.poll.sweep.is_zero() {
             let long_ago = "UPDATE progress SET text = '0' WHERE name = 'poll.swept'";
             self.file().execute(long_ago, []).unwrap();
         }
         // What is for the lane is to be seen there.
-        source::open_without_lane(&self.settings(), 100).unwrap()
+        source::open_without_lane(&self.settings(), 100)
     }
 
     /// Starts the host, and ends it once everything has been asked for and what is live has been worked on.
@@ -104,7 +115,8 @@ impl Session {
     pub async fn drain(&self, source: &mut Box<dyn Source>) -> Vec<String> {
         let mut called = self.portal.called();
         let mut live = Vec::new();
-        while source.depth().await.unwrap() > 0 {
+        // While the portal cannot be asked, nobody knows.
+        while source.depth().await.map_or(true, |depth| depth > 0) {
             tokio::select! {
                 batch = source.next(1000) => {
                     let (words, receipts) = batch.unwrap().into_iter().map(|it| (words(&it.body), it.receipt)).unzip();

@@ -117,6 +117,15 @@ impl Clients {
     /// The datasets of whose end nothing was heard; without those that came and went between two questions, if those
     /// are `asked`.
     pub fn missing(&self, heard: &[Consumed], asked: bool) -> Vec<String> {
+        self.missing_among(heard, asked, |_| true)
+    }
+
+    /// The datasets that are there and whose title was not heard.
+    pub fn missing_titles(&self, heard: &[Consumed]) -> Vec<String> {
+        self.missing_among(heard, true, |last| *last != Last::Deleted)
+    }
+
+    fn missing_among(&self, heard: &[Consumed], asked: bool, is_meant: fn(&Last) -> bool) -> Vec<String> {
         let heard_of = |id: &str, how: &dyn Fn(&Consumed) -> bool| {
             heard.iter().any(|run| run.routing_key == "Package" && run.id.as_deref() == Some(id) && how(run))
         };
@@ -126,7 +135,7 @@ impl Clients {
             Last::Deleted => heard_of(id, &|run| run.operation == "deleted"),
             Last::Title(title) => heard_of(id, &|run| run.title.as_ref() == Some(title)),
         };
-        let missing = saved.iter().filter(|(id, last)| !is_heard(id, last));
+        let missing = saved.iter().filter(|(id, last)| is_meant(last) && !is_heard(id, last));
         let known = |id: &str| {
             let of_it = heard.iter().filter(|run| run.package_id.as_deref() == Some(id));
             let of_it =

@@ -8,14 +8,27 @@ use worker_tests::{Consumed, WorkerProcess, built, consumed};
 /// How long a host may take to stop.
 const STOP_MAX: Duration = Duration::from_secs(60);
 
+/// So seldom that no sweep finds what a look should have found.
+const SELDOM: &str = "poll.sweep = 24h";
+
 /// A worker that writes down what it hears.
 pub struct Listener(WorkerProcess);
 
 impl Listener {
-    /// One that asks the portal.
+    /// One that asks the portal, and sweeps when it starts for the first time and not again.
     pub fn poll(site: &Site) -> Self {
-        let settings = "poll.interval = 1s\npoll.sweep = 3s\npoll.rate = 200";
+        let settings = format!("poll.interval = 1s\n{SELDOM}\npoll.rate = 200");
         Self::new(site, &format!("queue.url = poll:{}\nqueue.file = changes.db\n{settings}", site.url()))
+    }
+
+    /// Has one that asks the portal sweep from now on.
+    pub fn stop_and_sweep(&mut self) {
+        self.stop();
+        let path = self.0.path("worker.cfg");
+        let config = std::fs::read_to_string(&path).unwrap();
+        assert!(config.contains(SELDOM), "it asks the portal");
+        std::fs::write(&path, config.replace(SELDOM, "poll.sweep = 1s")).unwrap();
+        self.start();
     }
 
     /// One that empties the outbox.

@@ -39,12 +39,19 @@ impl From<Failure> for Trouble {
 pub struct Outage {
     /// Since when nothing has worked, the bound of the next wait, and the kind of trouble that was told last.
     begun: Option<(Instant, Duration, &'static str)>,
+    /// The last trouble; empty if there is none.
+    trouble: String,
 }
 
 impl Outage {
     /// Whether the last step was not taken.
     pub fn is_on(&self) -> bool {
         self.begun.is_some()
+    }
+
+    /// Why the last step was not taken; `None` if it was.
+    pub fn trouble(&self) -> Option<&str> {
+        self.is_on().then_some(self.trouble.as_str())
     }
 
     /// Notes that a step was not taken; answers how long to wait before it is tried again. `jitter` is between 0 and 1.
@@ -59,6 +66,7 @@ impl Outage {
         } else {
             tell(portal, trouble);
         }
+        self.trouble = trouble.to_string();
         self.begun = Some((since, (bound * 2).min(LONGEST), kind));
         bound.mul_f64(jitter).max(asked.min(ASKED_MAX))
     }
@@ -94,9 +102,9 @@ mod tests {
         let away = Trouble::from(Failure::retryable("ckan.unavailable", "away"));
         let waits: Vec<u64> = (0..8).map(|_| outage.failed("portal", &away, 1.0).as_secs()).collect();
         assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
-        assert!(outage.is_on());
+        assert_eq!((outage.is_on(), outage.trouble()), (true, Some("away")));
         outage.worked("portal");
-        assert!(!outage.is_on());
+        assert_eq!((outage.is_on(), outage.trouble()), (false, None));
         assert_eq!(outage.failed("portal", &away, 0.5), FIRST / 2);
     }
 

@@ -10,6 +10,7 @@ mod progress;
 mod self_test;
 mod sweep;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -18,7 +19,8 @@ use tokio::time::{Instant, sleep_until};
 
 use super::fed::{Ground, Outage, Trouble};
 use super::sqlite::{Book, Intake};
-use crate::services::ckan::{Listing, Order};
+use crate::services::Failure;
+use crate::services::ckan::{Listed, Listing, Order};
 use portal::Portal;
 use progress::Progress;
 pub use self_test::self_test;
@@ -68,10 +70,10 @@ impl Start {
 /// Asks a portal for ever.
 pub async fn run(ground: Ground, settings: Settings) {
     let portal = Portal::new(ground.client, settings.rate);
-    let Ground { site_url, book, queue, has_looked, .. } = ground;
-    let introduced = Instant::now();
-    let (progress, has_swept) = (Progress::default(), false);
-    let poll = Poll { portal, site_url, book, queue, has_looked, settings, progress, introduced, has_swept };
+    let Ground { site_url, book, queue, has_looked, trouble, .. } = ground;
+    let (progress, introduced, has_swept, owed) = (Progress::default(), None, false, BTreeMap::new());
+    let poll =
+        Poll { portal, site_url, book, queue, has_looked, trouble, settings, progress, introduced, has_swept, owed };
     poll.go_on().await;
 }
 
@@ -83,12 +85,15 @@ struct Poll {
     book: Book,
     queue: String,
     has_looked: watch::Sender<bool>,
+    trouble: watch::Sender<Option<String>>,
     settings: Settings,
     progress: Progress,
-    /// When the portal last knew our token.
-    introduced: Instant,
+    /// When the portal last knew our token; `None` before it has.
+    introduced: Option<Instant>,
     /// Whether a sweep has ended since the start.
     has_swept: bool,
+    /// What is to be told of when the portal no longer fails at it.
+    owed: BTreeMap<String, Listed>,
 }
 
 /// When something is to be done next, and why that may be later than it was to be.
@@ -121,6 +126,7 @@ impl Poll {
         loop {
             let begun = self.begin().await;
             start.is_over(&self.site_url, &begun, Duration::ZERO);
+            self.tell_trouble([&start, &sweep]);
             if begun.is_ok() {
                 break;
             }
@@ -137,6 +143,7 @@ impl Poll {
                 self.sweep_if_due(&mut sweep).await;
                 self.tell_whether_all_was_asked();
             }
+            self.tell_trouble([&look, &sweep]);
             let sweeps = if look.outage.is_on() { None } else { self.sweeps_in() };
             let sweeps = sweeps.map(|wait| sweep.due.max(Instant::now() + wait));
             sleep_until(sweeps.map_or(look.due, |sweeps| sweeps.min(look.due))).await;
@@ -146,6 +153,8 @@ impl Poll {
     /// Finds out how far it has come, or begins.
     async fn begin(&mut self) -> Result<(), Trouble> {
         self_test(self.portal.turn().await).await?;
+        // Who is not known is shown less, and would begin with less.
+        self.portal.introduce_us().await?;
         let kept = self.book.progress().await?;
         self.progress = match Progress::read(&kept) {
             Some(progress) => progress,
@@ -163,6 +172,14 @@ impl Poll {
         let until = self.until();
         let newest = Listing { query: None, since: None, until: Some(&until), order: Order::Newest, rows: 1 };
         let newest = self.portal.list(newest).await?.into_iter().next().map(|listed| listed.stamp).unwrap_or_default();
+        if newest.is_empty() && self.settings.start == Start::Now {
+            // Its index may be in the making: all that is listed later would seem to be new.
+            return Err(Failure::retryable(
+                "ckan.empty",
+                "its search lists no dataset yet, and with `poll.start = now` what is there already must be known first",
+            )
+            .into());
+        }
         let progress = Progress { begin: newest.clone(), cursor: newest, ..Progress::default() };
         self.book.take_in(Intake { progress: progress.write(), ..Intake::default() }).await?;
         Ok(progress)
@@ -187,6 +204,12 @@ impl Poll {
             Err(trouble) => (Err(trouble), Duration::ZERO),
         };
         turn.is_over(&self.site_url, &swept, after);
+    }
+
+    /// Tells those who wait for the queue to be empty why it does not come to that.
+    fn tell_trouble(&self, turns: [&Turn; 2]) {
+        let trouble = turns.into_iter().find_map(|turn| turn.outage.trouble());
+        self.trouble.send_replace(trouble.map(ToOwned::to_owned));
     }
 
     /// Tells those who wait for the queue to be empty once a look and the sweep that was due have ended.

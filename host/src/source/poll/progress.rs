@@ -13,6 +13,7 @@ const BEGIN: &str = "poll.begin";
 const CURSOR: &str = "poll.cursor";
 const SWEPT: &str = "poll.swept";
 const SWEEP: &str = "poll.sweep";
+const MISSING_FROM: &str = "poll.missing_from";
 
 /// How far it has come.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub struct Progress {
     pub swept_ms: Option<i64>,
     /// The sweep that goes on.
     pub sweep: Option<Sweep>,
+    /// The id behind which a sweep looks for what is no longer listed: where the last one gave up; empty if it did not.
+    pub missing_from: String,
 }
 
 /// A sweep that goes on.
@@ -43,6 +46,9 @@ pub struct Sweep {
     pub uncommitted: u64,
     /// How many are there and are not listed.
     pub unlisted: u64,
+    /// Where there were so many of them that no more were looked for.
+    #[serde(default)]
+    pub stopped_at: Option<String>,
 }
 
 impl Progress {
@@ -52,6 +58,7 @@ impl Progress {
             begin: kept.get(BEGIN)?.clone(),
             cursor: kept.get(CURSOR)?.clone(),
             swept_ms: kept.get(SWEPT).and_then(|text| text.parse().ok()),
+            missing_from: kept.get(MISSING_FROM).cloned().unwrap_or_default(),
             // What cannot be read begins anew.
             sweep: kept.get(SWEEP).and_then(|text| serde_json::from_str(text).ok()),
         })
@@ -61,8 +68,12 @@ impl Progress {
     pub fn write(&self) -> Vec<(&'static str, String)> {
         let sweep =
             self.sweep.as_ref().map(|sweep| serde_json::to_string(sweep).expect("texts and numbers become JSON"));
-        let mut kept =
-            vec![(BEGIN, self.begin.clone()), (CURSOR, self.cursor.clone()), (SWEEP, sweep.unwrap_or_default())];
+        let mut kept = vec![
+            (BEGIN, self.begin.clone()),
+            (CURSOR, self.cursor.clone()),
+            (SWEEP, sweep.unwrap_or_default()),
+            (MISSING_FROM, self.missing_from.clone()),
+        ];
         kept.extend(self.swept_ms.map(|ms| (SWEPT, ms.to_string())));
         kept
     }
@@ -106,6 +117,7 @@ mod tests {
         };
         assert_eq!(read(&progress).as_ref(), Some(&progress));
         progress.swept_ms = Some(7);
+        progress.missing_from = "y".to_owned();
         progress.sweep = Some(Sweep { behind: "x\"y".to_owned(), changed: 3, ..Sweep::default() });
         assert_eq!(read(&progress).as_ref(), Some(&progress));
         assert_eq!(Progress::read(&BTreeMap::new()), None);

@@ -3,8 +3,10 @@
 //! everything. It goes on where it was, a page at a time, so that it never keeps a look waiting for long.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::notices::{Change, Dataset, deleted, is_as_listed, is_deleted, vanished};
+use super::portal::Shown;
 use super::progress::{Sweep, is_seen};
 use super::{Poll, Start, Trouble, now_ms};
 use crate::services::ckan::{Listed, Listing, Order};
@@ -20,8 +22,14 @@ const KNOWN_MAX: usize = 2000;
 /// When more of a page are unseen, the search's copies of them are taken, which costs the portal a hundredth.
 const SHOWN_MAX: usize = 20;
 
-/// How many datasets may be there and not listed, before that is said and no more of them are asked for in this sweep.
+/// How many datasets that are no longer listed are asked for in one step at most.
+const MISSING_MAX: usize = 20;
+
+/// How many datasets may be there and not listed, before that is said and the rest of them is left to the next sweep.
 const UNLISTED_MAX: u64 = 100;
+
+/// How long it is known of a dataset that it is gone.
+const FORGET_AFTER: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 impl Poll {
     /// Whether so much waits that the sweep should, too.
@@ -44,13 +52,17 @@ impl Poll {
         let known = self.book.seen_between(behind, up_to.clone(), KNOWN_MAX).await?;
         let is_cut = known.len() >= KNOWN_MAX;
         let up_to = if is_cut { known.last().map(|last| last.dataset.clone()) } else { up_to };
+        let mut missing = self.missing(&page, known);
+        let is_cut = missing.len() > MISSING_MAX;
+        missing.truncate(MISSING_MAX);
+        let up_to = if is_cut { missing.last().map(|last| last.dataset.clone()) } else { up_to };
         page.retain(|listed| Some(&listed.id) <= up_to.as_ref());
         if page.iter().any(|listed| listed.stamp > self.progress.cursor) {
             // What is newer is told of by a look, if it is not dated in the future.
             self.look().await?;
         }
         self.bring_unseen(&page).await?;
-        self.bring_gone(&page, known).await?;
+        self.bring_gone(missing).await?;
         let mut sweep = self.sweep_so_far().clone();
         sweep.listed += page.len() as u64;
         match up_to {
@@ -67,8 +79,10 @@ impl Poll {
 
     async fn end_sweep(&mut self, sweep: &Sweep) -> Result<(), Trouble> {
         let now = now_ms();
+        self.progress.missing_from = sweep.stopped_at.clone().unwrap_or_default();
         (self.progress.sweep, self.progress.swept_ms, self.has_swept) = (None, Some(now), true);
-        self.keep_progress().await?;
+        let (progress, forget_gone) = (self.progress.write(), Some(FORGET_AFTER));
+        self.book.take_in(Intake { progress, forget_gone, ..Intake::default() }).await?;
         let Sweep { listed, new, changed, gone, uncommitted, .. } = sweep;
         let seconds = now.saturating_sub(sweep.began_ms).max(0) / 1000;
         tracing::info!(
@@ -109,7 +123,9 @@ impl Poll {
     async fn shown(&mut self, listed: &[&Listed]) -> Result<BTreeMap<String, Dataset>, Trouble> {
         let mut shown = BTreeMap::new();
         for listed in listed {
-            shown.extend(self.portal.shown(&listed.id).await?.map(|dataset| (listed.id.clone(), dataset)));
+            if let Shown::Dataset(dataset) = self.portal.shown(&listed.id).await? {
+                shown.insert(listed.id.clone(), dataset);
+            }
         }
         Ok(shown)
     }
@@ -138,33 +154,44 @@ impl Poll {
                 intake.messages.extend(messages.map(|message| (queue.clone(), message)));
             }
             intake.seen.push(change.seen());
+            self.owed.remove(&listed.id);
         }
         self.progress.sweep = Some(sweep);
         intake.progress = self.progress.write();
         Ok(self.book.take_in(intake).await?)
     }
 
-    /// Puts on the queue which of the known datasets that are not on a page are gone.
-    async fn bring_gone(&mut self, page: &[Listed], known: Vec<Seen>) -> Result<(), Trouble> {
+    /// Which of the known datasets are not on a page and are to be asked for.
+    fn missing(&mut self, page: &[Listed], mut known: Vec<Seen>) -> Vec<Seen> {
+        let from = self.progress.missing_from.clone();
+        if self.sweep_so_far().stopped_at.is_some() {
+            return Vec::new();
+        }
         let listed: BTreeSet<&str> = page.iter().map(|listed| listed.id.as_str()).collect();
-        let missing: Vec<Seen> = known.into_iter().filter(|seen| !listed.contains(seen.dataset.as_str())).collect();
-        if missing.is_empty() || self.sweep_so_far().unlisted >= UNLISTED_MAX {
+        known.retain(|seen| seen.dataset > from && !listed.contains(seen.dataset.as_str()));
+        known
+    }
+
+    /// Puts on the queue which of the known datasets that are no longer listed are gone.
+    async fn bring_gone(&mut self, missing: Vec<Seen>) -> Result<(), Trouble> {
+        if missing.is_empty() {
             return Ok(());
         }
         self.portal.introduce_us().await?;
         for seen in missing {
             let message = match self.portal.shown(&seen.dataset).await? {
-                None => vanished(&seen),
-                Some(dataset) if is_deleted(&dataset) => deleted(&seen, &dataset, &self.site_url),
-                Some(_) => {
-                    if self.is_still_there() {
+                Shown::Nothing => vanished(&seen),
+                Shown::Dataset(dataset) if is_deleted(&dataset) => deleted(&seen, &dataset, &self.site_url),
+                Shown::Dataset(_) | Shown::Failure => {
+                    if self.is_still_there(&seen.dataset) {
                         return Ok(());
                     }
                     continue;
                 }
             };
             self.sweep_so_far().gone += 1;
-            let messages = vec![(backfill_queue(&self.queue), message)];
+            // They are few and urgent.
+            let messages = vec![(self.queue.clone(), message)];
             let (gone, progress) = (vec![seen.dataset], self.progress.write());
             self.book.take_in(Intake { messages, gone, progress, ..Intake::default() }).await?;
         }
@@ -172,14 +199,15 @@ impl Poll {
     }
 
     /// Notes that a dataset is there and not listed; answers whether there have been too many of them.
-    fn is_still_there(&mut self) -> bool {
+    fn is_still_there(&mut self, id: &str) -> bool {
         let sweep = self.sweep_so_far();
         sweep.unlisted += 1;
         let is_too_many = sweep.unlisted == UNLISTED_MAX;
         if is_too_many {
+            sweep.stopped_at = Some(id.to_owned());
             tracing::warn!(
                 "{} lists {UNLISTED_MAX} datasets no longer that are there: its search index seems incomplete, rebuild it \
-                 with `ckan search-index rebuild`. Datasets that were deleted are looked for in the next sweep",
+                 with `ckan search-index rebuild`. The next sweep looks on from there for what was deleted",
                 self.site_url
             );
         }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::Sender;
+use std::time::Duration;
 
 use rusqlite::{OptionalExtension as _, Row, params};
 use tokio::sync::oneshot;
 
-use super::clock::now_ms;
+use super::clock::{millis, now_ms};
 use super::file::{QueueFile, count, put};
 use super::keeper::{Order, ask, thread_ended};
 use super::statements;
@@ -22,12 +23,23 @@ pub struct Intake {
     pub seen: Vec<Seen>,
     /// Datasets that are no longer there.
     pub gone: Vec<String>,
+    /// Datasets that have been gone for longer than this are forgotten.
+    pub forget_gone: Option<Duration>,
     /// Positions, by their names.
     pub progress: Vec<(&'static str, String)>,
     /// What was taken from an outbox, and will have to be acknowledged there.
-    pub pulled: Vec<i64>,
+    pub pulled: Vec<Pulled>,
     /// What has been acknowledged there.
-    pub acknowledged: Vec<i64>,
+    pub acknowledged: Vec<Pulled>,
+}
+
+/// A message of an outbox. Its number alone does not name it: those of an outbox that was made anew begin at 1 again.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Pulled {
+    /// Its number there.
+    pub id: i64,
+    /// Its name.
+    pub message_id: String,
 }
 
 /// What is known of a dataset.
@@ -101,7 +113,7 @@ impl Book {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub async fn pulled(&self) -> Result<Vec<i64>, SourceError> {
+    pub async fn pulled(&self) -> Result<Vec<Pulled>, SourceError> {
         self.answer(QueueFile::pulled).await
     }
 
@@ -138,20 +150,23 @@ impl QueueFile {
                 let look = seen.look.map_or_else(Vec::new, |look| look.0.to_vec());
                 let resources = serde_json::to_string(&seen.resources).expect("texts and numbers become JSON");
                 let Seen { dataset, stamp, is_gone, .. } = seen;
-                let values = params![own, dataset, stamp, look, is_gone, resources];
+                let values = params![own, dataset, stamp, look, is_gone, resources, now];
                 change.prepare_cached(statements::SEE)?.execute(values)?;
             }
             for dataset in &intake.gone {
-                change.prepare_cached(statements::SEE_GONE)?.execute(params![own, dataset])?;
+                change.prepare_cached(statements::SEE_GONE)?.execute(params![own, dataset, now])?;
+            }
+            if let Some(age) = intake.forget_gone {
+                change.prepare_cached(statements::FORGET_GONE)?.execute(params![own, now - millis(age)])?;
             }
             for (name, text) in &intake.progress {
                 change.prepare_cached(statements::PROGRESS)?.execute(params![own, name, text])?;
             }
-            for id in &intake.pulled {
-                change.prepare_cached(statements::PULL)?.execute(params![own, id])?;
+            for Pulled { id, message_id } in &intake.pulled {
+                change.prepare_cached(statements::PULL)?.execute(params![own, id, message_id])?;
             }
-            for id in &intake.acknowledged {
-                change.prepare_cached(statements::ACKNOWLEDGE)?.execute(params![own, id])?;
+            for Pulled { id, message_id } in &intake.acknowledged {
+                change.prepare_cached(statements::ACKNOWLEDGE)?.execute(params![own, id, message_id])?;
             }
             Ok(())
         })
@@ -177,10 +192,12 @@ impl QueueFile {
         })
     }
 
-    fn pulled(&self) -> Result<Vec<i64>, SourceError> {
+    fn pulled(&self) -> Result<Vec<Pulled>, SourceError> {
         self.store.read(|file| {
             let mut pulled = file.prepare_cached(statements::PULLED)?;
-            pulled.query_map([&self.queue], |row| row.get(0))?.collect()
+            let pulled =
+                pulled.query_map([&self.queue], |row| Ok(Pulled { id: row.get(0)?, message_id: row.get(1)? }))?;
+            pulled.collect()
         })
     }
 
@@ -215,6 +232,10 @@ mod tests {
         Seen { dataset: dataset.to_owned(), stamp: format!("stamp {number}"), look, is_gone: false, resources }
     }
 
+    fn pulled(id: i64) -> Pulled {
+        Pulled { id, message_id: format!("m-{id}") }
+    }
+
     fn message(body: &'static str) -> Message {
         Message { routing_key: "Package".to_owned(), body: body.into(), id: None, only: None }
     }
@@ -235,7 +256,7 @@ mod tests {
             messages: vec![(live.clone(), message("1")), (other.clone(), message("2")), (other.clone(), message("3"))],
             seen: vec![known("b", 1), known("a", 2), known("C", 3)],
             progress: vec![("cursor", "7".to_owned())],
-            pulled: vec![9, 3],
+            pulled: vec![pulled(9), pulled(3)],
             ..Intake::default()
         })
         .unwrap();
@@ -247,18 +268,32 @@ mod tests {
         assert_eq!(file.seen_between("C", Some("a"), 9).unwrap(), [known("a", 2)]);
         assert_eq!(file.seen_between("", None, 1).unwrap().len(), 1);
         assert_eq!(file.progress().unwrap(), BTreeMap::from([("cursor".to_owned(), "7".to_owned())]));
-        assert_eq!(file.pulled().unwrap(), [3, 9]);
+        assert_eq!(file.pulled().unwrap(), [pulled(3), pulled(9)]);
         file.take_in(&Intake {
             seen: vec![known("b", 4)],
             gone: vec!["a".to_owned()],
             progress: vec![("cursor", "8".to_owned())],
-            acknowledged: vec![3],
+            acknowledged: vec![pulled(3), Pulled { message_id: "another".to_owned(), ..pulled(9) }],
             ..Intake::default()
         })
         .unwrap();
         assert_eq!(file.seen("a").unwrap(), Some(Seen { look: None, is_gone: true, ..known("a", 2) }));
         assert_eq!(file.seen_between("", None, 9).unwrap(), [known("C", 3), known("b", 4)]);
-        assert_eq!((file.progress().unwrap()["cursor"].as_str(), file.pulled().unwrap()), ("8", vec![9]));
+        assert_eq!((file.progress().unwrap()["cursor"].as_str(), file.pulled().unwrap()), ("8", vec![pulled(9)]));
+    }
+
+    #[test]
+    fn what_has_been_gone_for_long_is_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut file = file(dir.path());
+        let seen = ["a", "b", "c"].map(|dataset| known(dataset, 1)).to_vec();
+        file.take_in(&Intake { seen, gone: vec!["a".to_owned(), "b".to_owned()], ..Intake::default() }).unwrap();
+        let long_ago = "UPDATE seen SET gone_ms = gone_ms - 3600000 WHERE dataset = 'a'";
+        file.store.write(|change| change.execute_batch(long_ago)).unwrap();
+        let half = Duration::from_secs(1800);
+        file.take_in(&Intake { forget_gone: Some(half), ..Intake::default() }).unwrap();
+        let is_known = ["a", "b", "c"].map(|dataset| file.seen(dataset).unwrap().is_some());
+        assert_eq!(is_known, [false, true, true]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod holder;
 mod intake;
 mod keeper;
 mod leases;
+mod owner;
 mod publisher;
 mod schema;
 mod statements;
@@ -31,8 +32,9 @@ use crate::delivery::{Delivery, Receipt};
 
 use file::QueueFile;
 pub use graves::{SqliteGraveyard, StoredLetter, letters};
-pub use intake::{Book, Intake, Seen};
+pub use intake::{Book, Intake, Pulled, Seen};
 use keeper::{Order, ask, start, thread_ended};
+pub use owner::give_to;
 pub use publisher::SqlitePublisher;
 pub use status::{is_used, names, status};
 

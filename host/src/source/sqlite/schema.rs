@@ -81,6 +81,7 @@ pub const FEED_TABLES: &str = "
         stamp TEXT NOT NULL,
         look BLOB NOT NULL,
         gone INTEGER NOT NULL DEFAULT 0,
+        gone_ms INTEGER,
         resources TEXT NOT NULL,
         PRIMARY KEY (queue, dataset)
     ) WITHOUT ROWID;
@@ -93,7 +94,8 @@ pub const FEED_TABLES: &str = "
     CREATE TABLE pulled (
         queue TEXT NOT NULL,
         id INTEGER NOT NULL,
-        PRIMARY KEY (queue, id)
+        message_id TEXT NOT NULL,
+        PRIMARY KEY (queue, id, message_id)
     ) WITHOUT ROWID;
 ";
 

@@ -144,11 +144,16 @@ pub const UNBURY: &str = "DELETE FROM dead WHERE id = ?1 RETURNING body";
 
 /// Queue, dataset, stamp, look, whether it is gone, resources.
 pub const SEE: &str = "
-    INSERT INTO seen (queue, dataset, stamp, look, gone, resources) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-    ON CONFLICT (queue, dataset) DO UPDATE SET stamp = ?3, look = ?4, gone = ?5, resources = ?6";
+    INSERT INTO seen (queue, dataset, stamp, look, gone, resources, gone_ms)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, CASE WHEN ?5 THEN ?7 END)
+    ON CONFLICT (queue, dataset) DO UPDATE SET stamp = ?3, look = ?4, gone = ?5, resources = ?6,
+        gone_ms = CASE WHEN ?5 THEN ?7 END";
 
-/// Queue, dataset: it is gone, and should it come again, it looks like nothing that is known.
-pub const SEE_GONE: &str = "UPDATE seen SET gone = 1, look = x'' WHERE queue = ?1 AND dataset = ?2";
+/// Queue, time: forgets what has been gone since before that.
+pub const FORGET_GONE: &str = "DELETE FROM seen WHERE queue = ?1 AND gone = 1 AND gone_ms < ?2";
+
+/// Queue, dataset, time: it is gone, and should it come again, it looks like nothing that is known.
+pub const SEE_GONE: &str = "UPDATE seen SET gone = 1, gone_ms = ?3, look = x'' WHERE queue = ?1 AND dataset = ?2";
 
 /// Queue, dataset.
 pub const SEEN: &str = "SELECT dataset, stamp, look, gone, resources FROM seen WHERE queue = ?1 AND dataset = ?2";
@@ -162,17 +167,20 @@ pub const SEEN_BETWEEN: &str = "
 pub const PROGRESS: &str = "
     INSERT INTO progress (queue, name, text) VALUES (?1, ?2, ?3) ON CONFLICT (queue, name) DO UPDATE SET text = ?3";
 
+/// Queue, name.
+pub const POSITION: &str = "SELECT text FROM progress WHERE queue = ?1 AND name = ?2";
+
 /// Queue.
 pub const PROGRESS_SO_FAR: &str = "SELECT name, text FROM progress WHERE queue = ?1";
 
-/// Queue, id.
-pub const PULL: &str = "INSERT OR IGNORE INTO pulled (queue, id) VALUES (?1, ?2)";
+/// Queue, id, message id.
+pub const PULL: &str = "INSERT OR IGNORE INTO pulled (queue, id, message_id) VALUES (?1, ?2, ?3)";
 
-/// Queue, id.
-pub const ACKNOWLEDGE: &str = "DELETE FROM pulled WHERE queue = ?1 AND id = ?2";
+/// Queue, id, message id.
+pub const ACKNOWLEDGE: &str = "DELETE FROM pulled WHERE queue = ?1 AND id = ?2 AND message_id = ?3";
 
 /// Queue.
-pub const PULLED: &str = "SELECT id FROM pulled WHERE queue = ?1 ORDER BY id";
+pub const PULLED: &str = "SELECT id, message_id FROM pulled WHERE queue = ?1 ORDER BY id, message_id";
 
 #[cfg(test)]
 mod tests {
