@@ -66,9 +66,10 @@ impl Session {
         let path = self.dir.path().join("queue.db");
         let url = format!("sqlite:{}", path.display());
         let mut settings = Config::from_map([("ckan.site_id", "portal"), ("amqp.url", &url)]).unwrap().queue;
-        let way = match self.is_outbox {
-            true => Way::Outbox(outbox::Settings { interval: self.poll.interval }),
-            false => Way::Poll(self.poll.clone()),
+        let way = if self.is_outbox {
+            Way::Outbox(outbox::Settings { interval: self.poll.interval })
+        } else {
+            Way::Poll(self.poll.clone())
         };
         settings.feed = Some(Feed { way, portal: self.ckan() });
         settings

@@ -82,7 +82,7 @@ impl Poll {
         self.progress.missing_from = sweep.stopped_at.clone().unwrap_or_default();
         (self.progress.sweep, self.progress.swept_ms, self.has_swept) = (None, Some(now), true);
         let (progress, forget_gone) = (self.progress.write(), Some(FORGET_AFTER));
-        self.book.take_in(Intake { progress, forget_gone, ..Intake::default() }).await?;
+        self.book.take_in(Intake { forget_gone, progress, ..Intake::default() }).await?;
         let Sweep { listed, new, changed, gone, uncommitted, .. } = sweep;
         let seconds = now.saturating_sub(sweep.began_ms).max(0) / 1000;
         tracing::info!(
