@@ -62,7 +62,10 @@ fn the_extensions_own_tests_pass() {
         let (status, output) = site.run(pytest, PYTEST_MAX);
         assert!(status.success(), "{version}:\n{output}");
         let summary = output.lines().last().unwrap_or_default();
-        worker_tests::say(&format!("the extension's own tests on CKAN {version}: {}", summary.trim_matches([' ', '='])));
+        worker_tests::say(&format!(
+            "the extension's own tests on CKAN {version}: {}",
+            summary.trim_matches([' ', '='])
+        ));
         assert!(vhost.is_none() || !summary.contains("skipped"), "{version}: nothing is left out\n{output}");
     }
 }
