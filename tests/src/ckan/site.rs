@@ -88,7 +88,7 @@ impl SiteBuilder {
             settings.extend_from_slice(&self.settings);
             site.place.write_ini(bed, environment, &site.place.name(), &settings)?;
             started = site.try_start();
-            if started.is_ok() || !site.log().contains("Address already in use") {
+            if started.is_ok() || !site.log().contains("Connection in use") {
                 break;
             }
         }
