@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,12 @@ if not portal_module.AMQP_URL:
     )
 
 from ckanext.worker import relay as relay_module  # noqa: E402
+from ckanext.worker.broker import Unacceptable  # noqa: E402
 from amqp import Exchange, Road, eventually  # noqa: E402  (needs pika, and pika is needed for these tests only)
 
 
 # More than a relay publishes in the time that it takes to be told to end.
-MANY = 5000
+MANY = 2000
 
 
 @pytest.fixture
@@ -231,3 +233,31 @@ def test_a_url_that_is_none_is_said_without_the_password(portal, once, exchange)
     assert ended.returncode == 1
     assert "ckanext.worker.amqp_url" in ended.stderr
     assert "secret" not in ended.stderr
+
+
+class Fussy:
+    """A broker that closes the channel for one message, however little is in it; RabbitMQ cannot be brought to that."""
+
+    def __init__(self):
+        self.taken = []
+
+    def connect(self):
+        pass
+
+    def close(self):
+        pass
+
+    def publish(self, body):
+        if body["payload"]["id"] == "d2":
+            raise Unacceptable("not this one")
+        self.taken.append(body["payload"]["id"])
+
+
+def test_a_message_that_the_broker_takes_in_no_form_stays_and_holds_up_nothing(portal, inside, caplog):
+    fill(portal, 3)
+    broker = Fussy()
+    trouble = relay_module.Relay(broker, 1, threading.Event()).once()
+    assert broker.taken == ["d1", "d3"]
+    assert "Package d2" in trouble
+    assert trouble in caplog.text
+    assert [id for _, _, id in portal.told()] == ["d2"]

@@ -32,7 +32,7 @@ def relay(once: bool, interval: float) -> None:
     except ImportError as error:
         if error.name != "pika":
             raise
-        _fail("`ckan worker relay` needs pika; type: pip install 'ckanext-worker[relay]'")
+        _fail("`ckan worker relay` needs pika; type: pip install 'pika>=1.3'")
     exchange = tk.config.get("ckanext.worker.exchange") or tk.config.get("ckan.site_id")
     try:
         broker = Broker(tk.config.get("ckanext.worker.amqp_url"), exchange)

@@ -1,9 +1,9 @@
 //! What every CKAN stands on: PostgreSQL, Redis and a stand-in for Solr, private and on loopback.
 
 use std::fs;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -72,13 +72,19 @@ impl Bed {
             });
             if !ended && bed.answers() {
                 // The guardian outlives this test binary: the next one uses the same bed.
-                let leave = serde_json::to_vec(&bed).expect("a bed is plain");
-                fs::write(left.join("bed.json"), leave).map_err(write)?;
+                bed.leave_in(&left.join("bed.json")).map_err(write)?;
                 return Ok(bed);
             }
             end(&mut guardian);
         }
         Err(format!("what CKAN stands on did not start, see {}", left.join("log").display()))
+    }
+
+    /// Writes how it is reached, with its password: for nobody else to read.
+    fn leave_in(&self, file: &Path) -> std::io::Result<()> {
+        let _ = fs::remove_file(file);
+        let mut file = fs::File::options().write(true).create_new(true).mode(0o600).open(file)?;
+        file.write_all(&serde_json::to_vec(self).expect("a bed is plain"))
     }
 
     fn running(left: &Path) -> Option<Self> {

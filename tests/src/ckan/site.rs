@@ -17,6 +17,9 @@ use crate::wait::eventually;
 /// How long CKAN may take to answer after its start; four seconds are usual on two idle cores.
 const START_MAX: Duration = Duration::from_secs(90);
 
+/// How many ports to try.
+const PORTS_MAX: u32 = 3;
+
 /// How much of its log a failed test shows.
 const SHOWN_LINES: usize = 60;
 
@@ -71,16 +74,25 @@ impl SiteBuilder {
         let template = prepared::with_plugins(bed, environment, &self.plugins, &mark)?;
         let place = Place::claim(bed)?;
         bed.sql("postgres", &format!("CREATE DATABASE {} TEMPLATE {template}", place.name()))?;
-        let port = free_port();
-        let url = format!("http://127.0.0.1:{port}");
-        let mut settings =
-            vec![("ckan.site_url".to_owned(), url.clone()), ("ckan.plugins".to_owned(), self.plugins.join(" "))];
-        settings.extend(self.settings);
-        place.write_ini(bed, environment, &place.name(), &settings)?;
         let (ini, venv, log) = (place.ini(), environment.venv(), place.dir.join("ckan.log"));
         let (ckan, name, threads, server) = (self.ckan, self.name, self.threads, Mutex::new(None));
-        let site = Site { ckan, name, place, port, url, ini, venv, log, threads, server };
-        site.try_start().map(|()| site)
+        let (port, url) = (0, String::new());
+        let mut site = Site { ckan, name, place, port, url, ini, venv, log, threads, server };
+        let mut started = Ok(());
+        // Between finding a port free and taking it, somebody else may have taken it.
+        for _ in 0..PORTS_MAX {
+            site.port = free_port();
+            site.url = format!("http://127.0.0.1:{}", site.port);
+            let own = [("ckan.site_url", site.url.clone()), ("ckan.plugins", self.plugins.join(" "))];
+            let mut settings: Vec<_> = own.map(|(key, value)| (key.to_owned(), value)).into();
+            settings.extend_from_slice(&self.settings);
+            site.place.write_ini(bed, environment, &site.place.name(), &settings)?;
+            started = site.try_start();
+            if started.is_ok() || !site.log().contains("Connection in use") {
+                break;
+            }
+        }
+        started.map(|()| site)
     }
 }
 
