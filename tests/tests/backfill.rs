@@ -173,3 +173,35 @@ fn what_cannot_be_backfilled_is_said_before_anything_is_done() {
     let (status, said) = stage.run(&["backfill", "actor"]);
     assert!(status == 77 && said.contains("CKAN does not allow it"), "{status}: {said}");
 }
+
+#[test]
+fn a_portal_that_drops_the_filter_ends_a_backfill() {
+    let stage = Stage::file(Portal::start(250, "done")).unwrap();
+    stage.portal.drop_filters();
+    let (status, said) = stage.run(&["backfill", "actor"]);
+    assert!(status != 0 && said.contains("the filter `fq` does not arrive"), "{status}: {said}");
+    assert_eq!(stage.waiting().1, Some(100), "the first page, once");
+}
+
+#[test]
+fn a_dataset_that_the_portal_cannot_show_is_named_and_left_out() {
+    let stage = Stage::file(Portal::start(9, "done")).unwrap();
+    stage.portal.break_dataset(4);
+    let said = stage.done(&["backfill", "actor"]);
+    assert!(said.contains(&format!("dataset {} is not readable, and is left out", id(4))), "{said}");
+    assert!(said.contains("9 datasets: 8 notifications") && said.contains("; 1 datasets are not readable"), "{said}");
+    assert_eq!(stage.waiting().1, Some(8));
+}
+
+#[test]
+fn the_portal_is_asked_for_what_the_command_line_names_on_each_page() {
+    let stage = Stage::file(Portal::start(300, "done")).unwrap();
+    let more = ["backfill", "actor", "--query", "title:roads", "--since", "2026-11-01", "--format", "json"];
+    let result = stage.worker_json(&more);
+    assert_eq!((&result["datasets"], &result["not_readable"]), (&150.into(), &0.into()));
+    let (query, filter) = stage.portal.searched();
+    assert_eq!(query, "title:roads");
+    let last = id(299);
+    let since = "((metadata_modified:[2026-11-01T00:00:00.000Z TO *]))";
+    assert_eq!(filter, format!("{since} AND ((id:{{\"{last}\" TO *]))"));
+}

@@ -2,8 +2,8 @@
 //! for some by their ids, and nothing else that a CKAN does.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::extract::State;
@@ -27,7 +27,12 @@ struct Site {
     /// How many requests are answered with a failure before the next well.
     failing: AtomicU64,
     refuses: std::sync::atomic::AtomicBool,
+    drops_filters: std::sync::atomic::AtomicBool,
+    /// The one dataset that it fails at whenever it is to show it.
+    broken: Mutex<Option<usize>>,
     asked: AtomicUsize,
+    /// What it was asked to list last.
+    searched: Mutex<(String, String)>,
 }
 
 /// The id of a dataset; in order.
@@ -43,7 +48,10 @@ impl Portal {
             act: act.to_owned(),
             failing: AtomicU64::new(0),
             refuses: std::sync::atomic::AtomicBool::new(false),
+            drops_filters: std::sync::atomic::AtomicBool::new(false),
+            broken: Mutex::default(),
             asked: AtomicUsize::new(0),
+            searched: Mutex::default(),
         });
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
@@ -68,6 +76,21 @@ impl Portal {
         self.site.refuses.store(true, Ordering::SeqCst);
     }
 
+    /// Does not look at `fq` from now on.
+    pub fn drop_filters(&self) {
+        self.site.drops_filters.store(true, Ordering::SeqCst);
+    }
+
+    /// Fails at a dataset from now on, and at all that are asked for with it.
+    pub fn break_dataset(&self, number: usize) {
+        *self.site.broken.lock().unwrap() = Some(number);
+    }
+
+    /// The `q` and `fq` of the last listing.
+    pub fn searched(&self) -> (String, String) {
+        self.site.searched.lock().unwrap().clone()
+    }
+
     /// How often it was asked.
     pub fn asked(&self) -> usize {
         self.site.asked.load(Ordering::SeqCst)
@@ -88,11 +111,18 @@ async fn search(State(site): State<Arc<Site>>, body: String) -> Response {
     let (fq, rows) = (asked["fq"].as_str().unwrap(), usize::try_from(asked["rows"].as_u64().unwrap()).unwrap());
     let datasets: Vec<Value> = if let Some(ids) = fq.strip_prefix("id:(") {
         let ids = ids.trim_end_matches(')').split(" OR ").map(|id| id.trim_matches('"'));
-        ids.filter_map(number).filter(|number| *number < site.count).map(|number| site.dataset(number)).collect()
+        let numbers: Vec<usize> = ids.filter_map(number).filter(|number| *number < site.count).collect();
+        if site.broken.lock().unwrap().is_some_and(|broken| numbers.contains(&broken)) {
+            return (StatusCode::INTERNAL_SERVER_ERROR, "a stand-in that fails at a dataset").into_response();
+        }
+        numbers.into_iter().map(|number| site.dataset(number)).collect()
     } else {
-        let behind = fq.strip_prefix("((id:{\"").map(|rest| rest.split('"').next().unwrap());
-        assert!(behind.is_some() || fq.is_empty(), "the stand-in does not know {fq}");
-        let first = behind.and_then(number).map_or(0, |number| number + 1);
+        *site.searched.lock().unwrap() = (asked["q"].as_str().unwrap().to_owned(), fq.to_owned());
+        let fq = if site.drops_filters.load(Ordering::SeqCst) { "" } else { fq };
+        let behind = fq.split_once("id:{\"").map(|(_, rest)| rest.split('"').next().unwrap());
+        // Whoever asks for what is young gets the second half.
+        let youngest = if fq.contains("metadata_modified:[") { site.count / 2 } else { 0 };
+        let first = behind.and_then(number).map_or(0, |number| number + 1).max(youngest);
         assert_eq!(asked["sort"], "id asc");
         (first..site.count).take(rows).map(|number| site.dataset(number)).collect()
     };
