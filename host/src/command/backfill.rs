@@ -26,7 +26,7 @@ use crate::services::ckan::{Client, NOT_AUTHORIZED, SetupError};
 use crate::source::{self, SourceError};
 use crate::store::{Backfill, Store, StoreError};
 use shown::Shown;
-use work::{Ended, Work};
+use work::{BAD_QUERY, Ended, Work};
 
 const STOPPING: &str = "stopping after the notifications in hand; once more to stop at once";
 
@@ -53,6 +53,7 @@ impl Trouble {
             Self::Usage(_) => Exit::Usage,
             Self::Refusal(_) | Self::Setup(_) | Self::Store(StoreError::Later(_)) => Exit::Config,
             Self::Ckan(failure) if failure.code == NOT_AUTHORIZED => Exit::Refused,
+            Self::Ckan(failure) if failure.code == BAD_QUERY => Exit::Usage,
             Self::Ckan(_) | Self::Store(StoreError::Unusable { .. }) => Exit::Unavailable,
             Self::Queue(error) => exit_of(error),
         }

@@ -15,6 +15,7 @@ use super::shown::Shown;
 use crate::cli::Rate;
 use crate::config::Config;
 use crate::notification::published;
+use crate::services::Failure;
 use crate::services::ckan::{Client, Listing, Order};
 use crate::source::{self, Message, Publisher, SourceError};
 use crate::store::{Backfill, Store};
@@ -22,6 +23,9 @@ use crate::store::{Backfill, Store};
 /// How many notifications may wait in the lane. A portal of a million datasets is not to fill a disk, or a broker's
 /// memory.
 const WAITING_MAX: u64 = 10_000;
+
+/// The code of a search that is asked for in words that it does not know.
+pub const BAD_QUERY: &str = "backfill.query";
 
 /// How often it is looked whether there is room again.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -57,11 +61,25 @@ impl Work<'_> {
     ) -> Result<Option<Backfill>, Trouble> {
         let listing = self.listing(since.as_deref(), None);
         let said = |text: &str| crate::command::say(text);
-        let count = async || self.client.count(&listing).await;
+        let count = async || match self.client.count(&listing).await {
+            Err(failure) if failure.code == "ckan.search" => Err(self.explained(failure).await),
+            counted => counted,
+        };
         let Some(total) = asked(&self.stopping, &said, count).await? else { return Ok(None) };
         let begun = Backfill::begin(place, arguments, since, total);
         self.store.keep_backfill(&begun)?;
         Ok(Some(begun))
+    }
+
+    /// Why a search has failed: if it answers without the query, that is what is wrong, and trying again is of no use.
+    async fn explained(&self, failure: Failure) -> Failure {
+        let Some(query) = self.query else { return failure };
+        let of_all = Listing { query: None, since: None, until: None, order: Order::ById(None), rows: 1 };
+        if self.client.count(&of_all).await.is_err() {
+            return failure;
+        }
+        let message = format!("the portal's search does not understand --query {query:?}: {}", failure.message);
+        Failure::permanent(BAD_QUERY, message)
     }
 
     /// Goes on until all is through, or it is told to stop.
