@@ -172,7 +172,8 @@ fn a_stuck_run_is_given_up_and_the_chain_and_the_lane_go_on() {
 
 #[test]
 fn once_all_threads_are_stuck_the_work_ends_and_the_rest_comes_again() {
-    let workshop = Workshop::with_short_times(&[("concurrency", "2")]);
+    // Time enough for two letters to be kept, also on a busy machine.
+    let workshop = Workshop::with_short_times(&[("concurrency", "2")]).with_long_drain();
     workshop.publish([notification("1", "hang"), notification("2", "hang")]);
     workshop.publish((3..20).map(|number| notification(&number.to_string(), "sleep_20ms")));
     let error = until_empty(workshop.app().linked_in::<Script>("first")).unwrap_err();

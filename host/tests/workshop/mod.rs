@@ -169,8 +169,14 @@ impl Workshop {
         let mut workshop = Self::new(settings);
         let run = &mut workshop.config.run;
         (run.deadline, run.grace, run.drain) =
-            (Duration::from_millis(300), Duration::from_millis(100), Duration::from_secs(2));
+            (Duration::from_millis(300), Duration::from_millis(100), Duration::from_millis(100));
         workshop
+    }
+
+    /// The same with ten seconds for what is in hand.
+    pub fn with_long_drain(mut self) -> Self {
+        self.config.run.drain = Duration::from_secs(10);
+        self
     }
 
     /// Puts notifications on the queue, each named after its entity.

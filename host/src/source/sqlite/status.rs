@@ -14,6 +14,8 @@ use crate::source::{QueueStatus, Settings, SourceError};
 /// The file cannot be used.
 pub fn status(path: &Path, settings: &Settings) -> Result<QueueStatus, SourceError> {
     Store::open(path)?.read(|file| {
+        // All of it at one moment: what moves meanwhile would be counted twice or not at all.
+        let _one_moment = file.unchecked_transaction()?;
         let queue = &settings.name;
         let number = |sql: &str, column: usize| file.query_row(sql, [queue], |row| row.get::<_, i64>(column));
         let mut rungs = Vec::new();
