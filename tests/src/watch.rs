@@ -5,7 +5,8 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-/// Reads `+ PID` and `- PID`, with a process group as a negative number; at the end of its input, which is our end, it ends those that are left.
+/// Reads `+ PID` and `- PID`, with a process group as a negative number; at the end of its input, which is our end, it ends
+/// those that are left.
 const SCRIPT: &str = r#"
 pids=" "
 while read -r what pid; do
@@ -14,7 +15,7 @@ while read -r what pid; do
         -) pids="${pids%% $pid *} ${pids#* $pid }" ;;
     esac
 done
-for pid in $pids; do kill -KILL -- "$pid" 2>/dev/null; done
+for pid in $pids; do kill -s KILL -- "$pid" 2>/dev/null; done
 "#;
 
 /// Takes care of a child from now on.
